@@ -1,0 +1,138 @@
+"""Every field once, one function a section. An experiment takes the sections it uses and states what differs."""
+
+from ml_collections import config_dict
+
+
+def config(**sections):
+    """A locked config of `seed` and the given sections: an unknown field or a wrong type is an error from then on."""
+    result = config_dict.ConfigDict({"seed": 0, **sections})  # seed: of the weights and of every training step
+    return result.lock()
+
+
+def update(section, **fields):
+    """A section with some of its fields changed; an unknown field is an error."""
+    section.lock()
+    section.update(fields)
+    return section
+
+
+def data(name):
+    """Where examples come from."""
+    return config_dict.ConfigDict(
+        {
+            "name": name,  # a key of research.data.LOADERS
+            "dir": "data",  # folder with the files, or where they are downloaded to
+            "batch_size": 128,  # examples a step, over all devices and processes
+            "seed": 0,  # of the order of examples, and of generated data
+            "image_size": 64,  # pixels; image_folder only
+            "size": 1024,  # training examples; generated data only
+            "shape": (2,),  # of one example; filled in from the data set
+            "levels": config_dict.placeholder(int),  # integer levels of x, None where continuous; filled in
+            "num_classes": config_dict.placeholder(int),  # None without labels; filled in
+        }
+    )
+
+
+def train():
+    """How long, how often, and what to do when it goes wrong; read by research.loop."""
+    return config_dict.ConfigDict(
+        {
+            "num_steps": 1000,
+            "log_every": 50,  # steps
+            "eval_every": 500,  # steps; 0: at the end only
+            "checkpoint_every": 500,  # steps; 0: at the end only
+            "keep_last": 2,  # checkpoints
+            "keep_best": "",  # also keep the checkpoint with the lowest value of this metric, such as eval/loss
+            "eval_examples": 2048,  # held-out examples for eval/loss, at most
+            "on_nonfinite": "stop",  # stop | skip (the update is left out, and counted)
+        }
+    )
+
+
+def optimizer():
+    """Read by research.optimizers and research.programs.gradient."""
+    return config_dict.ConfigDict(
+        {
+            "name": "adamw",  # adam | adamw | lion | sgd | muon
+            "learning_rate": 1e-3,  # at the peak of the schedule
+            "schedule": "cosine",  # constant | linear | cosine, both to 0 at num_steps
+            "warmup_steps": 100,
+            "beta1": 0.9,  # also the momentum of sgd and muon
+            "beta2": 0.999,
+            "weight_decay": 0.0,  # on kernels only: biases, norms and label tables are left alone
+            "clip_norm": 1.0,  # global gradient norm; 0: no clipping
+            "accumulate": 1,  # slices of a batch taken one after another, to save memory
+            "ema_decay": 0.999,  # of the averaged weights that are evaluated and sampled
+        }
+    )
+
+
+def net():
+    """Read by research.nets.build: the net by name, and the fields of each."""
+    return config_dict.ConfigDict(
+        {
+            "name": "mlp",  # mlp | unet
+            "dtype": "float32",  # float32 | bfloat16: of the computation; parameters stay float32
+            "mlp": {"width": 256, "depth": 4, "dropout": 0.0},
+            "unet": {"channels": (32, 64), "blocks": 1, "dropout": 0.1},  # channels: of each level
+        }
+    )
+
+
+def rectified_flow():
+    """The `model` section of research.models.rectified_flow."""
+    return config_dict.ConfigDict(
+        {
+            "name": "rectified_flow",
+            "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field
+            "dequantize": True,  # adds uniform noise within a level to integer data
+            "time_density": "uniform",  # uniform | logit_normal
+        }
+    )
+
+
+def sampler():
+    """Read by a model's `sample`."""
+    return config_dict.ConfigDict(
+        {
+            "name": "heun",  # a module of research.samplers
+            "num_steps": 50,
+            "guidance": 1.0,  # 1: the conditional field; 0: the unconditional one; above 1: guided
+            "rtol": 1e-5,  # adaptive solvers
+            "atol": 1e-5,
+            "num_samples": 1024,  # drawn at the end of a run
+            "balanced": True,  # where the data have classes: ask for each equally often; False: unconditional
+        }
+    )
+
+
+def mesh():
+    """Read by research.mesh; a restart may change it."""
+    return config_dict.ConfigDict(
+        {
+            "data": -1,  # devices a batch is split over; -1: all that fsdp leaves
+            "fsdp": 1,  # devices that parameters are split over too
+            "fsdp_min_size": 65536,  # elements; smaller arrays are replicated
+        }
+    )
+
+
+def precision():
+    """Read by research.precision."""
+    return config_dict.ConfigDict(
+        {
+            "matmul": "",  # JAX's default_matmul_precision; empty: the platform's own
+            "deterministic": False,  # XLA's deterministic GPU operations: a resumed run repeats its bits
+        }
+    )
+
+
+def tiny(config, **data_fields):
+    """The experiment at a size that runs in seconds on a CPU; `data_fields` replace data where files may be absent."""
+    config.train.update({"num_steps": 6, "log_every": 1, "eval_every": 3, "checkpoint_every": 3, "eval_examples": 32})
+    config.data.update({"batch_size": 16, "size": 64, **data_fields})
+    config.optimizer.warmup_steps = 2
+    config.net.mlp.update({"width": 16, "depth": 2})
+    config.net.unet.update({"channels": (8, 16)})
+    config.sampler.update({"num_steps": 2, "num_samples": 32})
+    return config

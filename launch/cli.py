@@ -1,0 +1,121 @@
+"""What every command line shares: flags, one sentence for a mistake, and exit codes that a launcher can tell apart."""
+
+import os
+import pathlib
+import signal
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from research import sweep
+from research.errors import UserError
+from research.interrupts import Preempted
+
+# Also 0: finished; 1: a defect, with its traceback; 130: Ctrl-C, saved.
+EXIT_MISTAKE, EXIT_PREEMPTED = 2, 75
+
+
+def config_flag():
+    """--config=FILE.py[:ARG] and --config.FIELD=VALUE."""
+    return config_flags.DEFINE_config_file("config", None, "the experiment: configs/NAME.py or configs/NAME.py:tiny")
+
+
+def workdir_flag(description="folder of the run; a run that was stopped goes on where it left off"):
+    """--workdir=DIR."""
+    return flags.DEFINE_string("workdir", None, description)
+
+
+def run(main, required=()):
+    """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
+    sys.excepthook = _quiet
+    try:
+        app.run(lambda _: _guarded(main, required), flags_parser=_parse)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _quiet(kind, error, trace):
+    """Leaves out what tensorstore prints of a failed write that orbax has given up: we say it in one sentence."""
+    if str(error) != "Event loop is closed":
+        sys.__excepthook__(kind, error, trace)
+
+
+def fail(sentence):
+    """Ends the process with one sentence on stderr."""
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(EXIT_MISTAKE)  # at once: threads of a failed write would print their tracebacks below the sentence
+
+
+def _guarded(main, required):
+    logging.set_verbosity(logging.FATAL)  # orbax reports every phase of a save, and errors that end up in ours
+    for name in required:
+        if flags.FLAGS[name].value is None:
+            fail(f"--{name} is missing; see --help.")
+    try:
+        main()
+    except UserError as error:
+        fail(" ".join(str(error).split()))
+    except Preempted as stop:
+        print(f"{stop}; the same command goes on from there.", file=sys.stderr)
+        sys.exit(130 if stop.signal == signal.SIGINT else EXIT_PREEMPTED)
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or 'a file of the run'}; mend that and run again.")
+
+
+def _parse(argv):
+    """The positional arguments left after the flags; a wrong flag or config field is one sentence."""
+    try:
+        rest = flags.FLAGS(argv)
+        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+            sweep.load_module(_config_file(argv))  # config_flags would complain at the first use only
+    except Exception as error:
+        if isinstance(error, flags.Error | AttributeError | KeyError | TypeError | ValueError | OSError | UserError):
+            _explain(argv, error)
+        raise
+    if len(rest) > 1:
+        fail(f"'{rest[1]}' is not a flag; flags start with --, see --help.")
+    return rest
+
+
+def _explain(argv, error):
+    """Names the config field that a command line got wrong, else repeats the parser's own words."""
+    overrides = [a.removeprefix("--config.").partition("=") for a in argv if a.startswith("--config.")]
+    try:
+        if any(a.startswith("--config=") for a in argv):
+            config = sweep.load_module(_config_file(argv)).get_config(_config_file(argv, arg=True))
+            for field, _, value in overrides:
+                sweep.check(config, field)
+                if f"--config.{field}={value}" in str(error):
+                    kind = type(sweep.flatten(config.to_dict())[field]).__name__
+                    fail(f"config field '{field}' takes a {kind}, not '{value}'.")
+        elif overrides:
+            fail("--config=configs/NAME.py must come with --config.FIELD=VALUE.")
+    except UserError as mistake:
+        fail(str(mistake))
+    if isinstance(error, flags.Error):
+        fail(f"{str(error).splitlines()[0]}; see --help.")
+
+
+def _config_file(argv, arg=False):
+    """The path given by --config, or what stands behind its colon."""
+    spec = next((a.partition("=")[2] for a in argv if a.startswith("--config=")), "")
+    return spec.partition(":")[2 if arg else 0]
+
+
+def config_file():
+    """The file given by --config, without its argument."""
+    return _config_file(sys.argv)
+
+
+def positive(value, name):
+    """`value`, or a UserError where it is below 1."""
+    if value < 1:
+        raise UserError(f"--{name} is {value}; it must be at least 1.")
+    return value
+
+
+def path(value):
+    """A pathlib.Path with ~ expanded."""
+    return pathlib.Path(value).expanduser()

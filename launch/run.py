@@ -1,0 +1,69 @@
+"""Trains an experiment, or goes on where it was stopped; then samples from it and evaluates it.
+
+python -m launch.run --config=configs/rectified_flow_digits.py --workdir=runs/digits
+python -m launch.run --config=configs/rectified_flow_digits.py --workdir=runs/lr --config.optimizer.learning_rate=3e-4
+"""
+
+import json
+import sys
+
+import jax
+from absl import flags
+
+from launch import cli
+from research import data, experiment, loop, precision, results, warm_start, workdir
+from research.errors import UserError
+from research.metrics import report
+from research.programs import gradient
+
+CONFIG = cli.config_flag()
+WORKDIR = cli.workdir_flag()
+INIT_FROM = flags.DEFINE_string("init_from", None, "workdir whose averaged weights a new run starts from")
+PROFILE = flags.DEFINE_string("profile", None, "START:STOP, the steps of which to write a profiler trace")
+
+
+def train(config, path, init_from=None, profile=None):
+    """Trains, samples and evaluates; returns the evaluation as a dict. Finished runs return theirs at once."""
+    precision.apply(config.precision)
+    built = experiment.build(config)
+    path = workdir.open_for(path, built.config)
+    if (path / "evaluation.json").exists():
+        print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
+        return json.loads((path / "evaluation.json").read_text())
+    program = built.program
+    if init_from and not (path / "checkpoints").exists():
+        program = warm_start.from_workdir(program, cli.path(init_from))
+    batches = data.iterate(
+        built.dataset.train,
+        built.config.data.batch_size,
+        built.config.data.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    state = loop.run(program, batches, built.config, path, profile=profile)
+    if jax.process_index():  # the others have the same weights; one writes
+        return {}
+    params = jax.device_get(gradient.sampling_params(state))
+    return results.finish(built, params, path)
+
+
+def _steps(text):
+    first, _, last = (text or "").partition(":")
+    if not text:
+        return None
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UserError(f"--profile={text} must be START:STOP, two step numbers such as 20:30.")
+    return int(first), int(last)
+
+
+def main():
+    path = cli.path(WORKDIR.value)
+    result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value))
+    if result:
+        print(report.table(result))
+        picture = path / "samples.png"
+        print(f"samples: {path / 'samples.npz'}" + (f"  picture: {picture}" if picture.exists() else ""))
+
+
+if __name__ == "__main__":
+    cli.run(main, required=("config", "workdir"))

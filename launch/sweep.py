@@ -1,0 +1,40 @@
+"""Runs every trial of a sweep, one after another; each leaves an ordinary workdir.
+
+python -m launch.sweep --config=configs/rectified_flow_toy2d.py --sweep=data --workdir=runs/toys --backend=local
+"""
+
+import json
+import sys
+
+from absl import flags
+
+from launch import cli, run
+from research import sweep
+from research.errors import UserError
+
+SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
+BACKEND = flags.DEFINE_enum("backend", "local", ["local"], "where the trials run: local, one after another")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the trials and stop")
+
+
+def main():
+    path, module = cli.path(run.WORKDIR.value), sweep.load_module(cli.config_file())
+    trials = sweep.trials(module, SWEEP.value, run.CONFIG.value)
+    if DRY_RUN.value:
+        print("\n".join(str(path / name) for name, _ in trials))
+        return
+    failed = []
+    for i, (name, config) in enumerate(trials):
+        print(f"trial {i + 1} of {len(trials)}: {name}", file=sys.stderr)
+        try:
+            result = run.train(config, path / name)
+            print(json.dumps({"trial": name, "sliced_wasserstein": result["sliced_wasserstein/ours"]}))
+        except UserError as error:  # the others still run; what failed is said again at the end
+            print(f"trial {name}: {error}", file=sys.stderr)
+            failed.append(name)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(failed)}.")
+
+
+if __name__ == "__main__":
+    cli.run(main, required=("config", "workdir", "sweep"))

@@ -1,0 +1,42 @@
+"""Data sets by name, and batches from them. Entry points: `load` and `iterate`."""
+
+import difflib
+
+from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, synthetic, toy2d
+from research.data.pipeline import epochs, iterate
+from research.data.source import Dataset, Source, from_arrays
+from research.errors import UserError
+
+__all__ = ["LOADERS", "Dataset", "Source", "epochs", "from_arrays", "iterate", "load"]
+
+LOADERS = {  # data.name -> a function of the data section
+    "digits": digits.load,
+    "8gaussians": toy2d.load,
+    "two_moons": toy2d.load,
+    "checkerboard": toy2d.load,
+    "pinwheel": toy2d.load,
+    "spirals": toy2d.load,
+    "rings": toy2d.load,
+    "swiss_roll": toy2d.load,
+    "mnist": mnist.load,
+    "fashion_mnist": mnist.load,
+    "cifar10": cifar10.load,
+    "imagenet32": imagenet.load,
+    "imagenet64": imagenet.load,
+    "npz": npz.load,
+    "image_folder": image_folder.load,
+    "synthetic": synthetic.load,
+}
+
+
+def load(config):
+    """The Dataset that the data section of a config names; files are looked for in, or downloaded to, `config.dir`.
+
+    Raises UserError for an unknown name, and for files that are missing or damaged.
+    """
+    if config.name not in LOADERS:
+        near = difflib.get_close_matches(config.name, LOADERS, n=1, cutoff=0)[0]
+        raise UserError(f"data.name is '{config.name}', none of {', '.join(LOADERS)}; did you mean '{near}'?")
+    if config.seed < 0:
+        raise UserError(f"data.seed is {config.seed}; it must be 0 or more.")
+    return LOADERS[config.name](config)

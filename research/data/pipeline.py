@@ -1,0 +1,46 @@
+"""From a Source to batches: an endless, shuffled, resumable iterator for training, a plain generator for evaluation."""
+
+import functools
+import sys
+
+import grain
+import numpy as np
+
+from research.errors import UserError
+
+# Two threads gather a few batches ahead. More threads only contend for the interpreter's lock.
+READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+
+
+def iterate(source, batch_size, seed, *, process_index=0, process_count=1):
+    """An endless grain DatasetIterator of batches, reshuffled each epoch; get_state and set_state resume it exactly.
+
+    batch_size counts all processes: batch i is the same rows in the same order however many share it, and process p
+    gets the p-th contiguous part. Batches run over the end of an epoch, so each example comes once an epoch.
+    Raises UserError for an empty source, a negative seed or a batch_size that does not divide over the processes.
+    """
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(f"data.batch_size is {batch_size}; it must be above 0 and a multiple of {process_count}.")
+    if source.size < 1:
+        raise UserError("the training set is empty; check data.name, data.dir and data.size.")
+    if seed < 0:
+        raise UserError(f"data.seed is {seed}; it must be 0 or more.")
+    rows = slice(process_index * batch_size // process_count, (process_index + 1) * batch_size // process_count)
+
+    # A whole permutation at a time, not grain's shuffle(): 50 us a batch of 128 where an index at a time takes 5 ms.
+    @functools.lru_cache(maxsize=2)
+    def permutation(epoch):
+        return np.random.default_rng([seed, epoch]).permutation(source.size)
+
+    def batch(i):
+        epochs, places = np.divmod(np.arange(i * batch_size, (i + 1) * batch_size)[rows], source.size)
+        indices = [permutation(e)[places[epochs == e]] for e in range(epochs[0], epochs[-1] + 1)]
+        return source.gather(np.concatenate(indices))
+
+    return iter(grain.MapDataset.range(sys.maxsize // batch_size).map(batch).to_iter_dataset(READ))
+
+
+def epochs(source, batch_size):
+    """Batches that go once through a source in order; the last may be short."""
+    for start in range(0, source.size, batch_size):
+        yield source.gather(np.arange(start, min(start + batch_size, source.size)))

@@ -1,0 +1,51 @@
+"""What a data set is: where examples are gathered from, and what is known about them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from research.errors import UserError
+
+
+class Source(NamedTuple):
+    """Examples that are gathered by index; nothing is read before it is asked for."""
+
+    size: int
+    gather: Callable  # (indices [B] int64) -> {"x": [B, ...]} and, where there are classes, "condition" [B] int32
+
+
+class Dataset(NamedTuple):
+    """Two Sources, and what a model may know of one x."""
+
+    train: Source
+    test: Source
+    shape: tuple  # of one x
+    num_classes: int | None = None
+    levels: int | None = None  # x are integers 0..levels-1; None: continuous
+    log_prob: Callable | None = None  # (x [B, 2]) -> [B], exact log-density in nats, a jax function; toy data only
+    entropy: float | None = None  # nats
+
+
+def from_arrays(x, condition=None):
+    """A Source of x [N, ...] and labels [N]; memory maps stay on disk until rows are gathered."""
+
+    def gather(indices):
+        batch = {"x": np.asarray(x[indices])}
+        if condition is not None:
+            batch["condition"] = np.asarray(condition[indices], np.int32)
+        return batch
+
+    return Source(len(x), gather)
+
+
+def holdout(n, seed, where):
+    """(train indices, test indices) of n examples: a tenth, at least one, is held out at random.
+
+    Raises UserError for fewer than two examples; `where` names them.
+    """
+    if n < 2:
+        raise UserError(f"{where} has {n} examples; at least two are needed, to hold one out.")
+    order = np.random.default_rng(seed).permutation(n)
+    count = max(n // 10, 1)
+    return np.sort(order[count:]), np.sort(order[:count])

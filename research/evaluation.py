@@ -1,0 +1,115 @@
+"""What a finished run is measured by: sample metrics beside their baselines, and a likelihood with its record."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research import likelihood
+from research.errors import UserError
+from research.metrics import classifier as classifiers
+from research.metrics import report
+
+SAMPLING_BATCH = 1024
+LIKELIHOOD_EXAMPLES = 128
+
+
+def sample(experiment, params, num_samples, condition=None, seed=0, **options):
+    """(x [N, ...] in the data's own scale, nfe) drawn in batches; `condition` [N] labels or None.
+
+    options go to the model's `sample`: sampler, num_steps, guidance, rtol, atol.
+    """
+    draw = jax.jit(
+        lambda params, key, labels, n: experiment.model.sample(params, key, n, labels, **options), static_argnums=3
+    )
+    _check_condition(condition, experiment.config.data.num_classes)
+    parts, nfe = [], []
+    for i, start in enumerate(range(0, num_samples, SAMPLING_BATCH)):
+        count = min(SAMPLING_BATCH, num_samples - start)
+        labels = None if condition is None else jnp.asarray(condition[start : start + count])
+        samples = draw(params, jax.random.fold_in(jax.random.key(seed), i), labels, count)
+        parts.append(np.asarray(samples.x))
+        nfe.append(float(np.mean(samples.nfe)))
+    x, nfe = np.concatenate(parts), float(np.mean(nfe))
+    if not np.isfinite([nfe, np.mean(x)]).all():
+        raise UserError("the samples are not finite; give the sampler more steps, or a looser rtol and atol.")
+    return x, nfe
+
+
+def _check_condition(condition, num_classes):
+    """Raises UserError for labels that the model does not know; inside of jit it is too late to look at them."""
+    if condition is not None and not num_classes:
+        raise UserError("this model has no classes; leave the condition out.")
+    if condition is not None and not ((condition >= 0) & (condition < num_classes)).all():
+        raise UserError(f"a condition is a class from 0 to {num_classes - 1}, not {int(condition[0])}.")
+
+
+def balanced_labels(experiment, num_samples):
+    """Labels [N] that ask for every class equally often, or None where the run samples unconditionally."""
+    classes = experiment.config.data.num_classes
+    return np.arange(num_samples, dtype=np.int32) % classes if classes and experiment.config.sampler.balanced else None
+
+
+def everything(source, limit=60000):
+    """(x, labels or None) of the first `limit` examples of a source."""
+    batch = source.gather(np.arange(min(source.size, limit)))
+    return batch["x"], batch.get("condition")
+
+
+def evaluate(experiment, params, x, condition, workdir, seed=0):
+    """A flat, JSON-ready dict: sample metrics of x [N, ...], the likelihood of held-out data and its record."""
+    config, dataset = experiment.config.data, experiment.dataset
+    (train_x, train_y), (test_x, test_y) = everything(dataset.train), everything(dataset.test)
+    classifier = None
+    if config.num_classes and config.levels:  # a learned feature space for images; coordinates are their own
+        classifier = classifiers.load_or_train(
+            workdir / "classifier.npz",
+            train_x,
+            train_y,
+            test_x,
+            test_y,
+            config.num_classes,
+            config.levels,
+            name=config.name,
+        )
+    result = report.digest(
+        x,
+        train_x,
+        test_x,
+        train_y,
+        test_y,
+        scale=config.levels - 1 if config.levels else 1.0,
+        levels=config.levels,
+        num_classes=config.num_classes,
+        classifier=classifier,
+        condition=condition,
+    )
+    return result | log_likelihood(experiment, params, test_x, seed)
+
+
+def log_likelihood(experiment, params, x, seed=0):
+    """The record of the model's mean log-density on the first test examples, with its standard error over them."""
+    if experiment.model.log_prob is None:
+        return {}
+    x = x[:LIKELIHOOD_EXAMPLES]
+    record = jax.jit(experiment.model.log_prob)(params, jax.random.key(seed), x)
+    nats = np.asarray(record.nats, np.float64)
+    bits = np.asarray(likelihood.bits_per_dim(record, experiment.dataset.shape), np.float64)
+    result = {
+        "likelihood/nats": nats.mean(),
+        "likelihood/nats_stderr": nats.std() / np.sqrt(len(nats)),
+        "likelihood/bits_per_dim": bits.mean(),
+        "likelihood/kind": record.kind,
+        "likelihood/space": record.space,
+        "likelihood/examples": len(nats),
+    }
+    if experiment.dataset.entropy is not None:
+        result["likelihood/negative_entropy"] = -experiment.dataset.entropy
+    return {name: float(value) if isinstance(value, np.floating) else value for name, value in result.items()}
+
+
+def dumps(result):
+    """One line of JSON; a figure that is not finite becomes null, so that every reader takes it."""
+    finite = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
+    return json.dumps(finite)

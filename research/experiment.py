@@ -1,0 +1,58 @@
+"""From a config to what it describes: the data set, the model and the program that trains it."""
+
+import importlib
+import itertools
+import pkgutil
+from typing import NamedTuple
+
+from ml_collections import config_dict
+
+from research import data, models, samplers
+from research.contracts import Model, Program
+from research.errors import UserError, nearest
+from research.programs import gradient
+
+AT_LEAST = {  # a run would end in an obscure error, or never
+    "train.num_steps": 1,
+    "train.log_every": 1,
+    "train.eval_every": 0,
+    "train.checkpoint_every": 0,
+    "train.keep_last": 1,
+    "data.batch_size": 1,
+    "sampler.num_samples": 2,
+    "sampler.num_steps": 1,
+}
+
+
+class Experiment(NamedTuple):
+    """A config with `data.shape`, `.levels` and `.num_classes` filled in from the data set, and what it describes."""
+
+    config: config_dict.FrozenConfigDict
+    dataset: data.Dataset
+    model: Model
+    program: Program
+
+
+def build(config):
+    """The Experiment of a config. Raises UserError for an unknown model or data that are not there."""
+    for name, least in AT_LEAST.items():
+        section, _, field = name.partition(".")
+        if config[section][field] < least:
+            raise UserError(f"{name} is {config[section][field]}; it must be at least {least}.")
+    samplers.find(config.sampler.name)  # now, and not after the training
+    dataset = data.load(config.data)
+    config = config_dict.ConfigDict(config.to_dict())
+    config.data.update({"shape": dataset.shape, "levels": dataset.levels, "num_classes": dataset.num_classes})
+    config = config_dict.FrozenConfigDict(config)
+    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+    if config.model.name not in names:
+        raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
+    model = importlib.import_module(f"research.models.{config.model.name}").make(config, dataset.shape)
+    example = next(data.epochs(dataset.train, config.data.batch_size))
+    return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
+
+
+def heldout_batches(config, dataset):
+    """The first `train.eval_examples` of the test set, in batches of `data.batch_size`."""
+    count = max(config.train.eval_examples // config.data.batch_size, 1)
+    return list(itertools.islice(data.epochs(dataset.test, config.data.batch_size), count))

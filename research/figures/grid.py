@@ -1,0 +1,78 @@
+"""Pictures of samples, by pillow alone: a grid of images, a density picture of points in the plane."""
+
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from research.errors import UserError
+
+CELL = 64  # pixels: an image is enlarged by the largest whole factor that stays within
+PANEL, BINS = 384, 128
+COLOURS = np.array([[0, 0, 0], [70, 20, 110], [200, 60, 70], [250, 170, 50], [255, 255, 230]])  # empty .. densest
+
+
+def save_grid(path, x, *, levels=None, columns=None):
+    """Writes images x [N, H, W, 1 or 3] as one PNG, row by row, thin grey lines between them.
+
+    levels is the number of integer values, 0 black; None stretches continuous images from their least value to their
+    greatest. columns defaults to a square. Raises UserError where x are no images.
+    """
+    x = np.asarray(x)
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or len(x) == 0:
+        raise UserError(f"save_grid draws images [N, H, W, 1 or 3], not an array of shape {x.shape}.")
+    low, high = (0, levels - 1) if levels else (np.nanmin(x), np.nanmax(x))
+    x = np.nan_to_num((x.astype(np.float64) - low) / max(high - low, 1e-12), nan=0.0)
+    pixels = np.round(255 * np.clip(x, 0, 1)).astype(np.uint8)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    factor = max(1, CELL // max(pixels.shape[1:3]))
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    columns = columns or int(np.ceil(np.sqrt(len(x))))
+    height, width = pixels.shape[1] + 1, pixels.shape[2] + 1
+    canvas = np.full((-(-len(x) // columns) * height + 1, columns * width + 1, 3), 128, np.uint8)
+    for i, image in enumerate(pixels):
+        top, left = i // columns * height + 1, i % columns * width + 1
+        canvas[top : top + height - 1, left : left + width - 1] = image
+    _write(path, canvas)
+
+
+def save_scatter(path, x, reference=None):
+    """Writes the density of points x [N, 2] as one PNG, the reference's [M, 2] at its right, on the same axes.
+
+    The axes are the reference's range and a tenth more; points outside are drawn on the border, so that they show.
+    Raises UserError where x are not points in the plane.
+    """
+    sets = [np.asarray(s, np.float64) for s in (x, reference) if s is not None]
+    for s in sets:
+        if s.ndim != 2 or s.shape[1] != 2 or len(s) == 0:
+            raise UserError(f"save_scatter draws points [N, 2], not an array of shape {s.shape}.")
+    sets = [s[np.isfinite(s).all(axis=1)] for s in sets]
+    frame = sets[-1] if len(sets[-1]) else np.zeros((1, 2))
+    low, high = frame.min(axis=0), frame.max(axis=0)
+    margin = 0.1 * np.maximum(high - low, 1e-6)
+    panels = [_density(s, low - margin, high + margin) for s in sets]
+    line = np.full((PANEL, 2, 3), 128, np.uint8)
+    _write(path, panels[0] if len(panels) == 1 else np.concatenate([panels[0], line, panels[1]], axis=1))
+
+
+def _density(points, low, high):
+    """Picture [PANEL, PANEL, 3] of points [N, 2] by their log-count a bin; the second coordinate points up."""
+    counts, _, _ = np.histogram2d(*np.clip(points, low, high).T, bins=BINS, range=np.stack([low, high], axis=1))
+    brightness = np.log1p(counts.T[::-1])
+    brightness /= max(brightness.max(), 1e-12)
+    stops = np.linspace(0, 1, len(COLOURS))
+    picture = np.stack([np.interp(brightness, stops, channel) for channel in COLOURS.T], axis=-1).astype(np.uint8)
+    return picture.repeat(PANEL // BINS, axis=0).repeat(PANEL // BINS, axis=1)
+
+
+def _write(path, pixels):
+    """Writes a PNG under a temporary name in the same folder, then renames it: never a half-written file."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""SIGTERM and Ctrl-C as a question the loop asks between steps, on one process or on many."""
+
+import contextlib
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Preempted(Exception):
+    """The run was asked to stop; its state is saved at `step`. `signal` is the number of the signal."""
+
+    def __init__(self, step, signal_number):
+        super().__init__(f"preempted at step {step}")
+        self.step, self.signal = step, signal_number
+
+
+@contextlib.contextmanager
+def catch():
+    """Yields `asked(step)`: the signal that asks this run to stop after `step`, or None.
+
+    The first signal is kept for the loop to answer, a second one acts at once. With several processes all agree on one
+    step, through JAX's preemption service.
+    """
+    received = []
+
+    def remember(number, _):
+        received.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {each: signal.signal(each, remember) for each in (signal.SIGTERM, signal.SIGINT)}
+    if jax.process_count() > 1:  # the service installed its own handler for SIGTERM, and must keep it
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+
+    def asked(step):
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            return signal.SIGTERM
+        return received[0] if received else None
+
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,67 @@
+"""Four readings of one net output: x0, eps, score, velocity.
+
+They are linear in each other: x_t = alpha x0 + sigma eps, velocity = alpha' x0 + sigma' eps, score = -eps / sigma.
+Some readings have no value at an end, and come out as inf or nan there: the score at sigma = 0, eps from x0 at
+sigma = 0, x0 from eps at alpha = 0. A net that predicts v or the rectified flow's velocity gives x0, eps and velocity
+at both ends.
+"""
+
+import jax.numpy as jnp
+
+from research.contracts import Prediction
+from research.noise import as_time, expand
+
+KINDS = ("x0", "eps", "v", "velocity")
+
+
+def _coefficients(noise, x, t):
+    return (expand(c(t), x) for c in (noise.alpha, noise.sigma, noise.d_alpha, noise.d_sigma))
+
+
+def _prediction(x0, eps, x, t, noise, velocity=None):
+    _, sigma, d_alpha, d_sigma = _coefficients(noise, x, t)
+    return Prediction(x0, eps, -eps / sigma, d_alpha * x0 + d_sigma * eps if velocity is None else velocity)
+
+
+def from_x0(x0, x, t, noise):
+    """Prediction from x0 [B, ...] at x [B, ...], t [] or [B], such as after clipping x0; singular at sigma = 0."""
+    alpha, sigma, _, _ = _coefficients(noise, x, t)
+    return _prediction(x0, (x - alpha * x0) / sigma, x, t, noise)
+
+
+def from_eps(eps, x, t, noise):
+    """Prediction from eps [B, ...] at x [B, ...], t [] or [B]; singular at alpha = 0."""
+    alpha, sigma, _, _ = _coefficients(noise, x, t)
+    return _prediction((x - sigma * eps) / alpha, eps, x, t, noise)
+
+
+def from_v(v, x, t, noise):
+    """Prediction from v = alpha eps - sigma x0 (Salimans & Ho 2022, appendix D, for any alpha^2 + sigma^2)."""
+    alpha, sigma, _, _ = _coefficients(noise, x, t)
+    norm = alpha**2 + sigma**2
+    return _prediction((alpha * x - sigma * v) / norm, (sigma * x + alpha * v) / norm, x, t, noise)
+
+
+def from_velocity(velocity, x, t, noise):
+    """Prediction from velocity = d x_t / dt; for the rectified flow x0 = x - t velocity, eps = x + (1 - t) velocity."""
+    alpha, sigma, d_alpha, d_sigma = _coefficients(noise, x, t)
+    determinant = alpha * d_sigma - sigma * d_alpha
+    x0 = (d_sigma * x - sigma * velocity) / determinant
+    eps = (alpha * velocity - d_alpha * x) / determinant
+    return _prediction(x0, eps, x, t, noise, velocity)
+
+
+def field(apply, noise, kind):
+    """field(x [B, ...], t [] or [B]) -> Prediction from a net apply(x, t [B]) -> [B, ...] trained to predict `kind`.
+
+    Raises ValueError for a kind that is not one of x0, eps, v, velocity.
+    """
+    readings = dict(zip(KINDS, (from_x0, from_eps, from_v, from_velocity)))
+    if kind not in readings:
+        raise ValueError(f"a net cannot be read as {kind!r}: give one of {', '.join(KINDS)}")
+
+    def predict(x, t):
+        t = as_time(t)
+        return readings[kind](apply(x, jnp.broadcast_to(t, x.shape[:1])), x, t, noise)
+
+    return predict

@@ -1,0 +1,63 @@
+"""Sweeps: generators named `sweep_*` in a config file, whose overrides are checked before anything starts."""
+
+import importlib.util
+import pathlib
+
+from ml_collections import config_dict
+
+from research.errors import UserError, nearest
+from research.workdir import flatten
+
+
+def load_module(path):
+    """The config file `path` as a module. Raises UserError where there is none."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no config file {path}; the experiments are in configs/.")
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def trials(module, name, config):
+    """[(trial name, config)] of the generator `sweep_<name>`, every override checked against the locked config.
+
+    Raises UserError for an unknown sweep, field or a value of the wrong type.
+    """
+    names = sorted(key.removeprefix("sweep_") for key in vars(module) if key.startswith("sweep_"))
+    if name not in names:
+        raise UserError(f"there is no sweep '{name}' in {module.__file__}; {nearest(name, names)}")
+    return [(label(overrides), override(config, overrides)) for overrides in getattr(module, f"sweep_{name}")()]
+
+
+def label(overrides):
+    """A folder name for a trial: its overrides, shortest form."""
+    parts = [f"{field.split('.')[-1]}={value}" for field, value in overrides.items()]
+    return ",".join(parts).replace("/", "_").replace(" ", "")
+
+
+def override(config, overrides):
+    """A copy of `config` with {dotted field: value} set. Raises UserError for an unknown field or a wrong type."""
+    result = config_dict.ConfigDict(config.to_dict())  # keeps the type of a field that is None
+    for field, value in overrides.items():
+        check(config, field, value)
+        section, _, name = field.rpartition(".")
+        target = result
+        for part in section.split(".") if section else ():
+            target = target[part]
+        target[name] = tuple(value) if isinstance(value, list) else value
+    return result.lock()
+
+
+def check(config, field, value=None):
+    """Raises UserError where `config` has no such field, or `value` is of another type than the field's."""
+    fields = flatten(config.to_dict())
+    if field not in fields:
+        close = nearest(field, fields) if field.split(".")[0] in config else nearest(field, [*config, *fields])
+        raise UserError(f"the config has no field '{field}'; {close}")
+    old = fields[field]
+    numbers = isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool)
+    sequences = isinstance(old, tuple) and isinstance(value, list)
+    if value is not None and old is not None and type(value) is not type(old) and not (numbers or sequences):
+        raise UserError(f"config field '{field}' takes a {type(old).__name__}, not {value!r}.")

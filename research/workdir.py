@@ -1,0 +1,109 @@
+"""A run's folder: which files it has, what config it belongs to, and how a file gets there whole or not at all."""
+
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+
+import jax
+import numpy as np
+
+from research.errors import UserError
+
+FREE = ("mesh", "data.dir")  # what a restart may change: where it runs, not what it computes
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary path beside `path`, renamed to it when the block ends well: nothing is ever half-written."""
+    path = pathlib.Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield pathlib.Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        pathlib.Path(name).unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def flatten(config, prefix=""):
+    """{dotted field: value} of a nested dict."""
+    items = {}
+    for name, value in config.items():
+        inner = isinstance(value, dict) and value
+        items |= flatten(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return items
+
+
+def open_for(path, config):
+    """The folder of a run with this config, made if it is new; config.json and versions.json are in it.
+
+    Raises UserError where the folder holds a run of another config (and names the fields), or cannot be written.
+    """
+    path, wanted = pathlib.Path(path), json.loads(config.to_json())
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if (path / "config.json").exists():
+            _check_same(path, load_config(path), wanted)
+        write_json(path / "config.json", wanted)
+        write_json(path / "versions.json", versions())
+    except OSError as error:
+        raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
+    return path
+
+
+def load_config(path):
+    """The config.json of a workdir as a dict. Raises UserError where there is none or it is damaged."""
+    file = pathlib.Path(path) / "config.json"
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is not a workdir: it has no config.json; give the --workdir of a run.") from None
+    except ValueError:
+        raise UserError(f"{file} is not JSON any more; restore it, or start again in a new workdir.") from None
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}.") from error
+
+
+def _check_same(path, old, new):
+    old, new = flatten(old), flatten(new)
+    fixed = [name for name in sorted(old | new) if not any(name == f or name.startswith(f + ".") for f in FREE)]
+    changed = [name for name in fixed if old.get(name) != new.get(name)]
+    if changed:
+        what = "; ".join(f"{name} is {old.get(name)!r} there, {new.get(name)!r} here" for name in changed[:3])
+        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+        raise UserError(f"{path} belongs to a run of another config: {what}{more}; choose another --workdir.")
+
+
+def versions():
+    """What this process runs on: git hash, package versions, devices, the time in UTC."""
+    root = pathlib.Path(__file__).parent
+    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "git": git.stdout.strip() or None,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def export_params(path, params):
+    """Writes a pytree of arrays as one npz whose names are the paths, joined by '/'."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    arrays = {jax.tree_util.keystr(name, simple=True, separator="/"): np.asarray(x) for name, x in leaves}
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)

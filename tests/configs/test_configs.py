@@ -1,0 +1,43 @@
+"""Every config file: locked, documented, and its :tiny form is small."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import configs
+from research import sweep
+
+NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__) if module.name != "base"]
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    return importlib.import_module(f"configs.{request.param}")
+
+
+@pytest.mark.parametrize("arg", ["", "tiny"])
+def test_locked(module, arg):
+    config = module.get_config(arg)
+    with pytest.raises(AttributeError, match="Did you mean"):
+        config.train.num_step = 3
+    with pytest.raises(TypeError):
+        config.train.num_steps = "three"
+
+
+def test_the_docstring_gives_the_command(module):
+    name = module.__name__.removeprefix("configs.")
+    assert f"python -m launch.run --config=configs/{name}.py" in module.__doc__
+
+
+def test_tiny_is_small_and_has_the_same_fields(module):
+    full, tiny = module.get_config(), module.get_config("tiny")
+    assert tiny.train.num_steps <= 10 < full.train.num_steps
+    assert set(sweep.flatten(full.to_dict())) == set(sweep.flatten(tiny.to_dict()))
+
+
+def test_every_sweep_fits_its_config(module):
+    names = [name.removeprefix("sweep_") for name in vars(module) if name.startswith("sweep_")]
+    for name in names:
+        trials = sweep.trials(module, name, module.get_config())
+        assert len({label for label, _ in trials}) == len(trials) > 1

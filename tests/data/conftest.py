@@ -1,0 +1,125 @@
+"""What the tests of the data share: a data section, and small files in the formats of the real ones."""
+
+import gzip
+import http.server
+import pathlib
+import struct
+import threading
+import types
+
+import numpy as np
+import pytest
+from ml_collections import config_dict
+from PIL import Image
+
+from configs import base
+
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "data"
+
+
+def idx(array):
+    """The bytes of an idx file."""
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write_mnist(folder, sizes=(12, 6), suffix=".gz"):
+    """Files of MNIST's names and form, with random pixels and labels 0, 1, 2, ... 9, 0, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for split, n in zip(("train", "t10k"), sizes):
+        pixels, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n, dtype=np.uint8) % 10
+        for name, array in ((f"{split}-images-idx3-ubyte", pixels), (f"{split}-labels-idx1-ubyte", labels)):
+            raw = idx(array)
+            (folder / f"{name}{suffix}").write_bytes(gzip.compress(raw, mtime=0) if suffix else raw)
+
+
+def python2_batch(pixels, labels):
+    """A pickle of planes [N, 3072] and labels as Python 2 and its numpy wrote it: the form of the official batches."""
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+        + b"M" + struct.pack("<H", len(pixels)) + b"M" + struct.pack("<H", pixels.shape[1]) + b"\x86"
+        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89T" + struct.pack("<i", pixels.nbytes) + pixels.tobytes() + b"tb"
+    )  # fmt: skip
+    numbers = b"".join(b"K" + bytes([label]) for label in labels)
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels](" + numbers + b"eu."
+
+
+def write_cifar(folder, n=3):
+    """A folder of batches of CIFAR-10's names and form."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (folder / name).write_bytes(python2_batch(rng.integers(0, 256, (n, 3072), np.uint8), range(n)))
+
+
+def write_imagenet(folder, side=32, n=2):
+    """The official .npz files of downsampled ImageNet, with n images each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in [f"train_data_batch_{i}" for i in range(1, 11)] + ["val_data"]:
+        pixels = rng.integers(0, 256, (n, 3 * side * side), np.uint8)
+        np.savez(folder / f"{name}.npz", data=pixels, labels=np.array([1, 1000] * n)[:n])
+
+
+def write_images(folder, count, color, size=(20, 12)):
+    """Images of one color."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", size, color).save(folder / f"{i}.png")
+
+
+@pytest.fixture(scope="session")
+def section():
+    """A function: name, dir, fields -> the data section of a config, as the programs pass it."""
+
+    def make(name, dir="unused", **fields):
+        return config_dict.FrozenConfigDict(base.update(base.data(name), dir=str(dir), **fields))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write():
+    """The functions above that write files: write.mnist(folder), ..."""
+    return types.SimpleNamespace(
+        idx=idx,
+        mnist=write_mnist,
+        python2_batch=python2_batch,
+        cifar=write_cifar,
+        imagenet=write_imagenet,
+        images=write_images,
+    )
+
+
+@pytest.fixture(scope="session")
+def real():
+    """A function: name -> the folder that holds a folder of that name with real files; skips where there is none."""
+
+    def folder(name):
+        if not (REAL / name).is_dir():
+            pytest.skip(f"no real {name} here")
+        return REAL
+
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path):
+    """(folder, address) of a web server on this machine that serves the files of the folder."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()

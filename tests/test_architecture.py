@@ -1,0 +1,80 @@
+"""Who may import whom, read from the source: the house's rule as a law."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+EVERYONE = {"contracts", "errors"}
+HELPERS = {"precision", "workdir", "checkpoint", "metrics_writer", "mesh", "interrupts"}  # the loop's own
+MATH = {"noise", "parameterize", "samplers", "likelihood", "nets", "bijectors", "oracle", "transport"}
+ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EVERYONE
+    "contracts": set(),
+    "errors": set(),
+    "nets": set(),
+    "noise": set(),
+    "bijectors": set(),
+    "trees": set(),
+    "oracle": {"noise"},
+    "parameterize": {"noise"},
+    "samplers": {"noise"},
+    "likelihood": {"noise", "samplers"},
+    "models": MATH,
+    "data": set(),
+    "metrics": {"nets", "workdir"},
+    "figures": {"workdir"},
+    "loop": HELPERS,
+    "programs": {"optimizers", "models"},
+    **dict.fromkeys(HELPERS, HELPERS),
+}
+
+
+def imports(file):
+    """Dotted names a file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files(top):
+    return sorted((ROOT / top).rglob("*.py"))
+
+
+def room(file):
+    return file.relative_to(ROOT / "research").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", files("research"), ids=lambda f: str(f.relative_to(ROOT)))
+def test_research_imports_only_what_its_room_may(file):
+    found = {name.split(".")[1] for name in imports(file) if name.startswith("research.")}
+    if room(file) in ALLOWED:
+        assert found <= ALLOWED[room(file)] | EVERYONE | {room(file)}
+    assert not any(name.split(".")[0] == "launch" for name in imports(file))
+    if room(file) != "benchmarks":
+        assert not any(name.split(".")[0] == "configs" for name in imports(file))
+
+
+@pytest.mark.parametrize("file", files("configs"), ids=lambda f: f.stem)
+def test_configs_import_only_ml_collections_and_base(file):
+    assert {name.split(".")[0] for name in imports(file)} <= {"ml_collections", "configs"}
+    assert {name for name in imports(file) if name.startswith("configs")} <= {"configs.base"}
+
+
+def test_flax_stays_in_nets():
+    users = {room(file) for file in files("research") if any(n.startswith("flax.linen") for n in imports(file))}
+    assert users == {"nets"}
+
+
+def test_nothing_that_is_not_wanted_is_imported():
+    unwanted = {"tensorflow", "torch", "distrax", "clu", "tensorflow_probability", "haiku"}
+    for file in [*files("research"), *files("launch"), *files("configs")]:
+        assert not unwanted & {name.split(".")[0] for name in imports(file)}, file
+
+
+def test_the_rule_sees_a_violation(tmp_path):
+    file = tmp_path / "bad.py"
+    file.write_text("from research.models import x\nimport research.loop\nimport launch.run\n")
+    assert set(imports(file)) == {"research.models.x", "research.loop", "launch.run"}

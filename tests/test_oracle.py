@@ -1,0 +1,106 @@
+"""The oracles against autodiff, quadrature and Monte Carlo, so that all else can be tested against them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research import noise, oracle
+
+PROCESSES = {"rectified": noise.rectified(), "vp": noise.vp()}
+MIXTURE = oracle.gaussian_mixture([1.0, 3.0, 2.0], [[0, 1], [-1, 0.5], [1, -1]], [0.3, 0.5, 0.2])
+PAIR = oracle.gaussian_pair(0.0, 1.0, 3.0, 0.5)
+T = jnp.array([0.2, 0.5, 0.8, 0.5])
+X = jax.random.normal(jax.random.key(0), (4, 2))
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_mixture_score_is_the_gradient_of_its_log_density(process):
+    gradient = jax.grad(lambda x: MIXTURE.log_prob(x, T, process).sum())(X)
+    np.testing.assert_allclose(MIXTURE.field(process)(X, T).score, gradient, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_mixture_prediction_is_consistent(process):
+    read = MIXTURE.field(process)(X, T)
+    alpha, sigma, d_alpha, d_sigma, f, g = (
+        noise.expand(c(T), X)
+        for c in (process.alpha, process.sigma, process.d_alpha, process.d_sigma, process.f, process.g)
+    )
+    np.testing.assert_allclose(alpha * read.x0 + sigma * read.eps, X, atol=1e-5)
+    np.testing.assert_allclose(read.velocity, d_alpha * read.x0 + d_sigma * read.eps, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(read.velocity, f * X - g**2 * read.score / 2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_mixture_is_finite_at_both_ends_and_far_out(process):
+    for t in (0.0, 1.0):
+        for leaf in (*MIXTURE.field(process)(100 * X, t), MIXTURE.log_prob(100 * X, t, process)):
+            assert jnp.isfinite(leaf).all()
+
+
+def test_mixture_density_integrates_to_one():
+    grid = jnp.linspace(-5, 5, 201)
+    x = jnp.stack(jnp.meshgrid(grid, grid), -1).reshape(-1, 2)
+    for t in (0.0, 0.6):
+        mass = jnp.exp(MIXTURE.log_prob(x, t, noise.rectified())).sum() * (grid[1] - grid[0]) ** 2
+        np.testing.assert_allclose(mass, 1, rtol=1e-4)
+
+
+def test_mixture_samples_have_its_moments():
+    x = MIXTURE.sample(jax.random.key(1), 20000)
+    np.testing.assert_allclose(x.mean(0), np.array([1, 3, 2]) / 6 @ np.array([[0, 1], [-1, 0.5], [1, -1]]), atol=0.03)
+    # Cross entropy by two roads: samples, and quadrature of -p log p.
+    grid = jnp.linspace(-4, 4, 161)
+    points = jnp.stack(jnp.meshgrid(grid, grid), -1).reshape(-1, 2)
+    log_p = MIXTURE.log_prob(points, 0.0, noise.rectified())
+    entropy = -(jnp.exp(log_p) * log_p).sum() * (grid[1] - grid[0]) ** 2
+    nats = -MIXTURE.log_prob(x, 0.0, noise.rectified())
+    assert abs(nats.mean() - entropy) < 4 * nats.std() / np.sqrt(len(nats))
+
+
+def draw_lines(n=200_000):
+    ends = jax.random.normal(jax.random.key(2), (2, n))
+    return ends[0], 3 + 0.5 * ends[1], jax.random.uniform(jax.random.key(3), (n,))
+
+
+def test_pair_velocity_is_the_regression_of_the_slope():
+    x0, x1, _ = draw_lines()
+    for t in (0.1, 0.6):
+        x_t = (1 - t) * x0 + t * x1
+        # Jointly Gaussian, so the least-squares line is E[x1 - x0 | x_t], and so it is for both ends.
+        read = PAIR.field()(jnp.array([-0.5, 2.0]), t)
+        for target, got in ((x1 - x0, read.velocity), (x0, read.x0), (x1, read.eps)):
+            slope, offset = np.polyfit(np.asarray(x_t), np.asarray(target), 1)
+            np.testing.assert_allclose(got, slope * np.array([-0.5, 2.0]) + offset, atol=0.02)
+
+
+def test_pair_loss_floor_by_monte_carlo_and_by_hand():
+    x0, x1, t = draw_lines()
+    error = (PAIR.field()((1 - t) * x0 + t * x1, t).velocity - (x1 - x0)) ** 2
+    assert abs(error.mean() - PAIR.loss_floor()) < 4 * error.std() / np.sqrt(len(error))
+    assert PAIR.loss_floor() == pytest.approx(np.pi / 4)  # N(0, 1) -> N(3, variance .25)
+
+
+def test_pair_flow_map_follows_the_velocity_and_composes():
+    x, t = jnp.array([-1.0, 0.3, 2.0]), jnp.array([0.0, 0.5, 1.0])
+    slope = jax.jvp(lambda s: PAIR.flow_map(x, t, s), (t,), (jnp.ones(3),))[1]
+    np.testing.assert_allclose(slope, PAIR.field()(x, t).velocity, rtol=1e-5)
+    there = PAIR.flow_map(x, 0.0, 0.7)
+    np.testing.assert_allclose(PAIR.flow_map(there, 0.7, 1.0), PAIR.flow_map(x, 0.0, 1.0), rtol=1e-5)
+    np.testing.assert_allclose(PAIR.flow_map(x, 0.0, 1.0), 3 + 0.5 * x, rtol=1e-6)
+
+
+def test_pair_is_the_mixture_of_one():
+    pair = oracle.gaussian_pair(np.array([0.5, -1.0]), 0.4, 0.0, 1.0)
+    mixture = oracle.gaussian_mixture([1.0], [[0.5, -1.0]], [0.4])
+    for got, want in zip(pair.field()(X, T), mixture.field(noise.rectified())(X, T)):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_pair_step_counts():
+    # One Euler step from t = 1 has the rate s1^2 / s1^2 = 1: it returns the mean, whatever the stds.
+    assert PAIR.euler_std(1) == 0
+    for n, power in ((64, 1), (64, 2)):
+        std = (PAIR.euler_std, PAIR.heun_std)[power - 1]
+        np.testing.assert_allclose((std(n) - 1) / (std(2 * n) - 1), 2**power, rtol=0.05)
