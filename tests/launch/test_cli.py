@@ -167,7 +167,7 @@ OTHER_MISTAKES = {
     "sample: number": ("sample", ["--workdir={run}", "--out={tmp}/x.npz", "--num_samples=0"], ["at least 1"]),
     "sample: sampler": ("sample", ["--workdir={run}", "--out={tmp}/x.npz", "--sampler=eulr"], ["euler"]),
     "sample: steps": ("sample", ["--workdir={run}", "--out={tmp}/x.npz", "--sampler=euler", "--num_steps=0"], ["step"]),
-    "sample: class": ("sample", ["--workdir={run}", "--out={tmp}/x.npz", "--condition=9"], ["class from 0 to 7, not 9"]),
+    "sample: class": ("sample", ["--workdir={run}", "--out={tmp}/x.npz", "--condition=9"], ["from 0 to 7, not 9"]),
     "sample: unwritable": ("sample", ["--workdir={run}", "--out=/proc/no/x.npz"], ["/proc/no"]),
     "evaluate: no run": ("evaluate", ["--workdir={tmp}"], ["is not a workdir"]),
     "evaluate: workdir missing": ("evaluate", [], ["--workdir is missing"]),

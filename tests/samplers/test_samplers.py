@@ -53,7 +53,7 @@ def test_hits_the_exact_map_for_images_under_jit_and_vmap(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_trajectory_is_asked_for_and_changes_nothing_else(name):
     x = jnp.array([[0.5], [-1.0]])
-    plain, traced = run(name, x, 8), run(name, x, 8, trajectory=True)
+    plain, traced = jax.jit(lambda x: (run(name, x, 8), run(name, x, 8, trajectory=True)))(x)
     assert plain.trajectory is None
     np.testing.assert_allclose(plain.x, traced.x, rtol=1e-6)
     assert plain.nfe == traced.nfe
