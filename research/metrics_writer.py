@@ -7,8 +7,8 @@ import time
 import tensorboardX
 import tqdm
 
+from research.atomic import replacing
 from research.errors import UserError
-from research.workdir import replacing
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -95,6 +95,6 @@ def read(path):
 
 def _truncated(path, step):
     kept = [record for record in read(path) if record["step"] <= step]
-    with replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    with replacing(path) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
     return path.open("a")

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from research import checkpoint, evaluation, workdir
+from research.atomic import replacing
 from research.errors import UserError
 from research.figures import grid
 from research.programs import gradient
@@ -27,8 +28,8 @@ def restore_params(experiment, path):
 def write_samples(path, x, seed, nfe, condition=None):
     """samples.npz: x [N, ...] in the data's own scale, the seed, evaluations a sample, and labels where asked for."""
     arrays = {"x": x, "seed": seed, "nfe": nfe} | ({} if condition is None else {"condition": condition})
-    with workdir.replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    with replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 def draw(experiment, path, x, count=100):

@@ -1,40 +1,24 @@
-"""A run's folder: which files it has, what config it belongs to, and how a file gets there whole or not at all."""
+"""A run's folder: which files it has, and what config it belongs to."""
 
-import contextlib
 import datetime
 import json
-import os
 import pathlib
 import platform
 import subprocess
-import tempfile
 
 import jax
 import numpy as np
 
+from research.atomic import replacing
 from research.errors import UserError
 
 FREE = ("mesh", "data.dir")  # what a restart may change: where it runs, not what it computes
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path`, renamed to it when the block ends well: nothing is ever half-written."""
-    path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        yield pathlib.Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        pathlib.Path(name).unlink(missing_ok=True)
-
-
 def write_json(path, value):
     """Writes `value` as indented JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def flatten(config, prefix=""):
@@ -105,5 +89,5 @@ def export_params(path, params):
     """Writes a pytree of arrays as one npz whose names are the paths, joined by '/'."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays = {jax.tree_util.keystr(name, simple=True, separator="/"): np.asarray(x) for name, x in leaves}
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    with replacing(path) as file:
+        np.savez(file, **arrays)

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-EVERYONE = {"contracts", "errors"}
+EVERYONE = {"contracts", "errors", "atomic"}
 HELPERS = {"precision", "workdir", "checkpoint", "metrics_writer", "mesh", "interrupts"}  # the loop's own
 MATH = {"noise", "parameterize", "samplers", "likelihood", "nets", "bijectors", "oracle", "transport"}
 ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EVERYONE
@@ -22,8 +22,8 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "likelihood": {"noise", "samplers"},
     "models": MATH,
     "data": set(),
-    "metrics": {"nets", "workdir"},
-    "figures": {"workdir"},
+    "metrics": {"nets"},
+    "figures": set(),
     "loop": HELPERS,
     "programs": {"optimizers", "models"},
     **dict.fromkeys(HELPERS, HELPERS),

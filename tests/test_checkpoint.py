@@ -104,6 +104,7 @@ def flip_every_file(path):
         file.write_bytes(content)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # threads of the failed read
 @pytest.mark.parametrize("damage", [truncate, remove_data, empty_meta, remove_state, flip_every_file])
 def test_a_damaged_newest_is_stepped_over(saved, damage):
     damage(saved)

@@ -1,7 +1,6 @@
 """A workdir belongs to one config, and no file in it is ever half-written."""
 
 import json
-import os
 
 import jax
 import numpy as np
@@ -52,18 +51,6 @@ def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to workdir"):
         workdir.open_for(tmp_path / "file" / "run", config())
-
-
-def test_replacing_is_all_or_nothing(tmp_path):
-    target = tmp_path / "x.json"
-    target.write_text("old")
-    with pytest.raises(ZeroDivisionError), workdir.replacing(target) as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
-    assert target.read_text() == "old" and os.listdir(tmp_path) == ["x.json"]
-    with workdir.replacing(target) as temporary:
-        temporary.write_text("new")
-    assert target.read_text() == "new" and os.listdir(tmp_path) == ["x.json"]
 
 
 def test_flatten():

@@ -1,11 +1,9 @@
 """Data sets by name, and batches from them. Entry points: `load` and `iterate`."""
 
-import difflib
-
 from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, synthetic, toy2d
 from research.data.pipeline import epochs, iterate
 from research.data.source import Dataset, Source, from_arrays
-from research.errors import UserError
+from research.errors import UserError, nearest
 
 __all__ = ["LOADERS", "Dataset", "Source", "epochs", "from_arrays", "iterate", "load"]
 
@@ -35,8 +33,7 @@ def load(config):
     Raises UserError for an unknown name, and for files that are missing or damaged.
     """
     if config.name not in LOADERS:
-        near = difflib.get_close_matches(config.name, LOADERS, n=1, cutoff=0)[0]
-        raise UserError(f"data.name is '{config.name}', none of {', '.join(LOADERS)}; did you mean '{near}'?")
+        raise UserError(f"data.name is '{config.name}'; {nearest(config.name, LOADERS)}")
     if config.seed < 0:
         raise UserError(f"data.seed is {config.seed}; it must be 0 or more.")
     return LOADERS[config.name](config)

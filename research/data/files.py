@@ -1,18 +1,16 @@
 """Files of a data set: looked for first, downloaded and checked second, never half written."""
 
-import contextlib
 import hashlib
 import http.client
-import os
 import pathlib
 import shutil
 import sys
 import urllib.error
 import urllib.request
-import uuid
 
 import tqdm
 
+from research.atomic import replacing
 from research.errors import UserError
 
 
@@ -49,18 +47,6 @@ def fetch(dir, name, filename, url, checksum):
             error.close()
         raise UserError(f"{filename} is not in {path.parent} and its download failed ({error}); {advice}") from error
     return path
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A binary file under a temporary name beside `path`, moved to `path` when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def digest(path, checksum):

@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 
-from research.data import files, npz
+from research.atomic import replacing
+from research.data import npz
 from research.data.source import Dataset, from_arrays
 from research.errors import UserError
 
@@ -35,7 +36,7 @@ def load(config):
 def _convert(paths, x_path, y_path, side):
     """Writes x [N, S, S, 3] and labels 0..999 as .npy, one input in memory at a time."""
     labels = []
-    with files.replacing(x_path) as file:
+    with replacing(x_path) as file:
         _write_header(file, 0, side)
         for i, path in enumerate(paths):
             print(f"converting {path} for {x_path} ({i + 1} of {len(paths)})", file=sys.stderr)
@@ -51,7 +52,7 @@ def _convert(paths, x_path, y_path, side):
             labels.append(y.astype(np.int32) - 1)
         file.seek(0)
         _write_header(file, sum(map(len, labels)), side)
-    with files.replacing(y_path) as file:
+    with replacing(y_path) as file:
         np.save(file, np.concatenate(labels))
 
 

@@ -1,11 +1,11 @@
 """Pictures of samples, by pillow alone: a grid of images, a density picture of points in the plane."""
 
-import os
 import pathlib
 
 import numpy as np
 from PIL import Image
 
+from research.atomic import replacing
 from research.errors import UserError
 
 CELL = 64  # pixels: an image is enlarged by the largest whole factor that stays within
@@ -67,12 +67,7 @@ def _density(points, low, high):
 
 
 def _write(path, pixels):
-    """Writes a PNG under a temporary name in the same folder, then renames it: never a half-written file."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        Image.fromarray(pixels).save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import pathlib
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ import numpy as np
 import optax
 from flax import traverse_util
 
+from research.atomic import replacing
 from research.errors import UserError
 from research.nets.classifier import FEATURES
 from research.nets.classifier import Classifier as Net
@@ -165,12 +165,7 @@ def _load(path):
 
 
 def _save(path, classifier):
-    """Writes one npz under a temporary name in the same folder, then renames it: never a half-written file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        flat = traverse_util.flatten_dict(classifier.params, sep="/")
-        np.savez(temporary, recipe=json.dumps(classifier.recipe), **flat)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    flat = traverse_util.flatten_dict(classifier.params, sep="/")
+    with replacing(path) as file:
+        np.savez(file, recipe=json.dumps(classifier.recipe), **flat)

@@ -3,7 +3,6 @@
 One file a sampler; `find` imports it by name, so a new sampler is one new file.
 """
 
-import difflib
 import importlib
 import inspect
 import operator
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.contracts import Samples
-from research.errors import UserError
+from research.errors import UserError, nearest
 
 HELPERS = {"guidance"}  # files here that are no samplers
 
@@ -23,23 +22,18 @@ def find(name, **options):
     """The function `sample` of research/samplers/<name>.py. Raises UserError for an unknown name or option."""
     names = sorted({module.name for module in pkgutil.iter_modules(__path__)} - HELPERS)
     if name not in names:
-        raise UserError(f"there is no sampler {name!r}: {_nearest(name, names)}")
+        raise UserError(f"there is no sampler {name!r}: {nearest(name, names)}")
     sample = importlib.import_module(f"research.samplers.{name}").sample
     known = takes(sample)
     for option in options:
         if option not in known:
-            raise UserError(f"the sampler {name!r} has no option {option!r}: {_nearest(option, known)}")
+            raise UserError(f"the sampler {name!r} has no option {option!r}: {nearest(option, known)}")
     return sample
 
 
 def takes(sample):
     """The names of a sampler's own options."""
     return [p.name for p in inspect.signature(sample).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-
-def _nearest(name, names):
-    near = difflib.get_close_matches(str(name), names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
 
 
 def times(noise, num_steps):

@@ -325,14 +325,6 @@ def test_the_subfolder_goes_first(tmp_path):
     assert files.find(tmp_path, "b", ["g"]) is None
 
 
-def test_what_fails_while_writing_leaves_the_old_file(tmp_path):
-    (tmp_path / "f").write_text("old")
-    with pytest.raises(ZeroDivisionError), files.replacing(tmp_path / "f") as file:
-        file.write(b"half")
-        raise ZeroDivisionError
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"f": "old"}
-
-
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_batches_pickled_by_python_3_are_read_too(protocol):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3072), np.uint8)

@@ -255,8 +255,10 @@ def test_real_cifar(section, real):
 
 
 def test_an_unknown_name_gets_the_nearest_and_all(section):
-    with pytest.raises(UserError, match=r"'mnits'.*digits.*synthetic; did you mean 'mnist'\?"):
+    with pytest.raises(UserError, match=r"'mnits'; did you mean 'mnist'\?"):
         data.load(section("mnits"))
+    with pytest.raises(UserError, match=r"choose one of digits, .*, synthetic\."):
+        data.load(section("xyz"))
 
 
 def test_read_names_the_array_that_is_missing(tmp_path):

@@ -10,9 +10,10 @@ import pytest
 
 from tests.processes import start
 
-LONG = ["--config=configs/rectified_flow_toy2d.py:tiny", "--config.train.num_steps=100000", "--config.train.eval_every=0"]
+TOY = "--config=configs/rectified_flow_toy2d.py:tiny"
+LONG = [TOY, "--config.train.num_steps=100000", "--config.train.eval_every=0"]
 SHORT = [
-    "--config=configs/rectified_flow_toy2d.py:tiny",
+    TOY,
     *("--config.train.num_steps=200", "--config.train.checkpoint_every=10", "--config.train.eval_every=50"),
     *("--config.sampler.name=euler", "--config.sampler.num_samples=8"),
 ]

@@ -33,7 +33,7 @@ def spread(name, steps, pair, x, **options):
 def test_every_sampler_file_is_tested():
     with pytest.raises(UserError) as error:
         samplers.find("")
-    listed = set(str(error.value).partition("choose one of ")[2].split(", "))
+    listed = set(str(error.value).partition("choose one of ")[2].rstrip(".").split(", "))
     assert listed == set(SAMPLERS)
 
 
