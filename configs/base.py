@@ -38,7 +38,7 @@ def train():
     return config_dict.ConfigDict(
         {
             "num_steps": 1000,
-            "log_every": 50,  # steps
+            "log_every": 100,  # steps
             "eval_every": 500,  # steps; 0: at the end only
             "checkpoint_every": 500,  # steps; 0: at the end only
             "keep_last": 2,  # checkpoints

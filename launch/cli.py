@@ -29,6 +29,8 @@ def workdir_flag(description="folder of the run; a run that was stopped goes on 
 def run(main, required=()):
     """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
     sys.excepthook = _quiet
+    for name in required:  # defined here for the command: its --help shows them too
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     try:
         app.run(lambda _: _guarded(main, required), flags_parser=_parse)
     except KeyboardInterrupt:

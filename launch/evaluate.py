@@ -7,20 +7,22 @@ import sys
 
 from absl import flags
 
-from launch import cli, sample
-from research import evaluation, workdir
+from launch import cli
+from research import evaluation, results, workdir
 from research.metrics import report
 
-NUM = flags.DEFINE_integer("evaluate_samples", None, "samples to draw; the run's sampler.num_samples by default")
+WORKDIR = cli.workdir_flag("folder of a trained run")
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "samples to draw; the run's sampler.num_samples by default")
+SEED = flags.DEFINE_integer("seed", 0, "of the noise")
 
 
 def main():
-    path = cli.path(sample.WORKDIR.value)
-    built, step, params = sample.load(path)
-    number = cli.positive(NUM.value or built.config.sampler.num_samples, "evaluate_samples")
-    condition = evaluation.balanced_labels(built, number)
-    x, nfe = evaluation.sample(built, params, number, condition, sample.SEED.value)
-    result = {"step": step, "nfe": nfe} | evaluation.evaluate(built, params, x, condition, path)
+    path = cli.path(WORKDIR.value)
+    built, step, params = results.load(path)
+    number = built.config.sampler.num_samples if NUM_SAMPLES.value is None else NUM_SAMPLES.value
+    condition = evaluation.balanced_labels(built, cli.positive(number, "num_samples"))
+    x, nfe = evaluation.sample(built, params, number, condition, SEED.value)
+    result = {"step": step, "nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, SEED.value)
     print(report.table(result), file=sys.stderr)
     print(evaluation.dumps(result | {"versions": workdir.versions()}))
 

@@ -27,7 +27,7 @@ def train(config, path, init_from=None, profile=None):
     precision.apply(config.precision)
     built = experiment.build(config)
     path = workdir.open_for(path, built.config)
-    if (path / "evaluation.json").exists():
+    if workdir.is_finished(path):
         print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
         return json.loads((path / "evaluation.json").read_text())
     program = built.program

@@ -5,10 +5,9 @@ python -m launch.sample --workdir=runs/digits --num_samples=64 --out=threes.npz 
 
 import numpy as np
 from absl import flags
-from ml_collections import config_dict
 
 from launch import cli
-from research import evaluation, experiment, precision, results, workdir
+from research import evaluation, results
 
 WORKDIR = cli.workdir_flag("folder of a trained run")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "how many")
@@ -22,21 +21,13 @@ ATOL = flags.DEFINE_float("atol", None, "absolute tolerance of an adaptive sampl
 SEED = flags.DEFINE_integer("seed", 0, "of the noise")
 
 
-def load(path):
-    """(Experiment, step, params) of a workdir."""
-    config = workdir.load_config(path)
-    built = experiment.build(config_dict.ConfigDict(config))
-    precision.apply(built.config.precision)
-    return built, *results.restore_params(built, path)
-
-
 def main():
     number = cli.positive(NUM_SAMPLES.value, "num_samples")
     options = {"sampler": SAMPLER, "num_steps": NUM_STEPS, "guidance": GUIDANCE, "rtol": RTOL, "atol": ATOL}
     options = {name: flag.value for name, flag in options.items() if flag.value is not None}
     out = cli.path(OUT.value)
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    built, step, params = load(cli.path(WORKDIR.value))
+    built, step, params = results.load(cli.path(WORKDIR.value))
     condition = None if CONDITION.value is None else np.full(number, CONDITION.value, np.int32)
     x, nfe = evaluation.sample(built, params, number, condition, SEED.value, **options)
     out.parent.mkdir(parents=True, exist_ok=True)

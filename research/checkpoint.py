@@ -140,6 +140,8 @@ def _writing(manager, what):
     try:
         yield
     except Exception as error:
+        if not isinstance(error, OSError) and "writ" not in str(error).lower():  # tensorstore raises ValueError
+            raise
         last = max(manager.all_steps(read=True), default=None)
         reason = str(error).strip().split("\n")[0][:200]
         whole = f"checkpoint {last} is whole" if last is not None else "no checkpoint was written before"

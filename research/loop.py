@@ -1,6 +1,8 @@
 """The loop: drives any `Program`, keeps its checkpoints and its numbers, and can be stopped at any moment."""
 
+import contextlib
 import itertools
+import types
 
 import jax
 
@@ -16,11 +18,12 @@ def run(program, data, config, workdir, profile=None):
     config: uses `seed`, `train`, `mesh` and `precision`. workdir: pathlib.Path. profile: (first, last) step to trace.
     Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C; UserError where numbers are not finite.
     """
-    train, devices = config.train, mesh.make(config.mesh)
+    train, devices = types.SimpleNamespace(**config.train), mesh.make(config.mesh)  # a ConfigDict is slow to read
     place, iterator = mesh.batch_placer(devices), None if isinstance(data, dict) else data
     batches = itertools.repeat(place(data)) if iterator is None else map(place, iterator)
     folder = checkpoint.open_manager(workdir, keep_last=train.keep_last, keep_best=train.keep_best)
-    with jax.enable_x64(program.x64), interrupts.catch() as asked, folder as manager:
+    x64 = jax.enable_x64(True) if program.x64 else contextlib.nullcontext()  # entering it slows every call
+    with x64, interrupts.catch() as asked, folder as manager:
         key = jax.random.key(config.seed)
         abstract = mesh.shard(jax.eval_shape(program.init, key), devices, config.mesh)
         shardings = jax.tree.map(lambda x: x.sharding, abstract)

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from research.errors import UserError
 
@@ -35,6 +35,10 @@ def partition(shape, num_shards, min_size):
 
 def shard(abstract, mesh, config):
     """ShapeDtypeStructs of a state with their shardings on the mesh."""
+
+    if mesh.size == 1:  # a call with such an array is dispatched faster than one with a mesh of one
+        sharding = SingleDeviceSharding(mesh.devices.item())
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
 
     def place(x):
         spec = partition(x.shape, mesh.shape["fsdp"], config.fsdp_min_size)

@@ -13,4 +13,4 @@ def compiler_options(config):
 
     Without them a GPU may sum in any order, and a resumed run would differ in its last bits.
     """
-    return {"xla_gpu_deterministic_ops": True} if config.deterministic else {}
+    return {"xla_gpu_deterministic_ops": True} if config.deterministic else None

@@ -40,11 +40,17 @@ def open_for(path, config):
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
             _check_same(path, load_config(path), wanted)
-        write_json(path / "config.json", wanted)
-        write_json(path / "versions.json", versions())
+        if not is_finished(path):  # a finished run keeps the versions that made it
+            write_json(path / "config.json", wanted)
+            write_json(path / "versions.json", versions())
     except OSError as error:
         raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
     return path
+
+
+def is_finished(path):
+    """True for a run that was trained, sampled and evaluated."""
+    return (path / "evaluation.json").exists()
 
 
 def load_config(path):

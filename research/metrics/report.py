@@ -72,6 +72,12 @@ def table(digest):
         last = "-" if confident is None else f"{confident:.3f}"
         lines.append(f"{name:10}{distance:11.4g}{distance / floor:9.2f}{digest[f'frechet/{name}']:11.4g}{last:>11}")
     lines.append(f"{digest['reference']}; Frechet in {digest['feature_space']}")
+    if "classifier/smallest_class" in digest:
+        lines.append(f"rarest class {digest['classifier/smallest_class']:.1%} of the samples")
+    if "classifier/agreement" in digest:
+        lines[-1] += f", {digest['classifier/agreement']:.1%} in the class that was asked for"
+    ratio = digest["memorization/ratio"]
+    lines.append(f"distance to training data over distance to held-out data: {ratio:.3f} of what real test data have")
     return "\n".join(lines)
 
 

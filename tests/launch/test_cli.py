@@ -1,7 +1,6 @@
 """The command lines as a user meets them: one sentence for each mistake, a status that tells, nothing overwritten."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -39,8 +38,7 @@ def test_a_finished_run_says_so(trained):
     before = files(trained)
     again = call("run", TOY, f"--workdir={trained}")
     assert again.returncode == 0 and "is finished" in again.stderr
-    after = files(trained)
-    assert {name for name in after if before.get(name) != after[name]} <= {pathlib.Path("versions.json")}
+    assert files(trained) == before
 
 
 def test_sample_and_evaluate(trained, tmp_path):
@@ -67,10 +65,15 @@ def test_sample_and_evaluate(trained, tmp_path):
     assert guided.returncode == 0, guided.stderr
     with np.load(tmp_path / "g.npz") as archive:
         assert (archive["condition"] == 3).all() and archive["nfe"] == 8  # two steps, two stages, two fields
-    done = call("evaluate", f"--workdir={trained}")
+    done = call("evaluate", f"--workdir={trained}", "--num_samples=8")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["step"] == 6 and result["likelihood/kind"] == "exact" and result["versions"]["jax"]
+    assert (
+        result["step"] == 6
+        and result["num_samples"] == 8
+        and result["likelihood/kind"] == "exact"
+        and result["versions"]["jax"]
+    )
 
 
 def test_a_new_run_starts_from_an_old_one(trained, tmp_path):
@@ -100,6 +103,7 @@ def test_sweep_runs_every_trial(tmp_path):
 def test_help_gives_an_example(command):
     done = call(command, "--help")
     assert f"python -m launch.{command}" in done.stdout and "Traceback" not in done.stderr
+    assert command == "bench" or "--workdir" in done.stdout
 
 
 def mistaken(done, *words):
