@@ -25,13 +25,13 @@ def sample(experiment, params, num_samples, condition=None, seed=0, **options):
     )
     _check_condition(condition, experiment.config.data.num_classes)
     parts, nfe = [], []
-    for i, start in enumerate(range(0, num_samples, SAMPLING_BATCH)):
-        count = min(SAMPLING_BATCH, num_samples - start)
-        labels = None if condition is None else jnp.asarray(condition[start : start + count])
+    count = -(-num_samples // -(-num_samples // SAMPLING_BATCH))  # batches of one size compile once
+    for i, start in enumerate(range(0, num_samples, count)):
+        labels = None if condition is None else jnp.resize(jnp.asarray(condition[start : start + count]), count)
         samples = draw(params, jax.random.fold_in(jax.random.key(seed), i), labels, count)
         parts.append(np.asarray(samples.x))
         nfe.append(float(np.mean(samples.nfe)))
-    x, nfe = np.concatenate(parts), float(np.mean(nfe))
+    x, nfe = np.concatenate(parts)[:num_samples], float(np.mean(nfe))
     if not np.isfinite([nfe, np.mean(x)]).all():
         raise UserError("the samples are not finite; give the sampler more steps, or a looser rtol and atol.")
     return x, nfe

@@ -29,9 +29,9 @@ def catch():
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    before = {each: signal.signal(each, remember) for each in (signal.SIGTERM, signal.SIGINT)}
-    if jax.process_count() > 1:  # the service installed its own handler for SIGTERM, and must keep it
-        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+    # With several processes SIGTERM belongs to the service, which installed its own handler.
+    numbers = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
+    before = {each: signal.signal(each, remember) for each in numbers}
 
     def asked(step):
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):

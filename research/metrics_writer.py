@@ -29,7 +29,7 @@ class MetricsWriter:
 
     def write(self, step, metrics):
         """Records the numbers of one step; they must not depend on the clock."""
-        if not self.active:
+        if not (self.active and metrics):
             return
         self._append("metrics", {"step": step, **metrics})
         for name, value in metrics.items():

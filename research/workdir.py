@@ -78,10 +78,8 @@ def _check_same(path, old, new):
 
 def versions():
     """What this process runs on: git hash, package versions, devices, the time in UTC."""
-    root = pathlib.Path(__file__).parent
-    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "git": git.stdout.strip() or None,
+        "git": _git_hash(),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
@@ -89,6 +87,20 @@ def versions():
         "processes": jax.process_count(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git_hash():
+    """The commit of this code with a + where files differ from it, or None outside of a checkout or without git."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return head + ("+" if git("status", "--porcelain", "--untracked-files=no") else "") if head else None
+    except OSError:
+        return None
 
 
 def export_params(path, params):

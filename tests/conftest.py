@@ -44,13 +44,17 @@ def line_program():
     return Program(init, step, lambda state, key: {"eval/loss": float(state["w"] @ state["w"])}, explain=lambda *_: "w")
 
 
-def line_batches(seed=0, batch_size=8):
-    """An endless, resumable iterator of batches for `line_program`."""
+def line_source():
+    """Fifty points on a line in three variables."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 3)).astype(np.float32)
     y = x @ np.array([1.0, -2.0, 0.5], np.float32)
-    source = data.Source(50, lambda i: {"x": x[i], "y": y[i]})
-    return data.iterate(source, batch_size, seed)
+    return data.Source(50, lambda i: {"x": x[i], "y": y[i]})
+
+
+def line_batches(seed=0, batch_size=8):
+    """An endless, resumable iterator of batches for `line_program`."""
+    return data.iterate(line_source(), batch_size, seed)
 
 
 @pytest.fixture
@@ -70,9 +74,6 @@ def loop_config():
 
     return make
 
-
-@pytest.fixture
-def vectors():
     """A Source of 64 labelled vectors."""
     rng = np.random.default_rng(0)
     return from_arrays(rng.normal(size=(64, 2)).astype(np.float32), rng.integers(0, 3, 64).astype(np.int32))

@@ -53,6 +53,13 @@ def test_a_file_in_the_way(tmp_path):
         workdir.open_for(tmp_path / "file" / "run", config())
 
 
+def test_versions_name_the_commit_or_nothing_without_git(monkeypatch):
+    found = workdir.versions()["git"]
+    assert found is None or len(found.rstrip("+")) == 40
+    monkeypatch.setenv("PATH", "")
+    assert workdir.versions()["git"] is None
+
+
 def test_flatten():
     assert workdir.flatten({"a": {"b": 1, "c": {"d": (2,)}}, "e": {}}) == {"a.b": 1, "a.c.d": (2,), "e": {}}
 

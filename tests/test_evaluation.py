@@ -1,0 +1,101 @@
+"""What a run is measured by, on a model whose samples and density are known: a standard Gaussian in the plane."""
+
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import rectified_flow_toy2d
+from research import evaluation, experiment
+from research.contracts import LogProb, Model, Samples
+from research.data import Dataset, from_arrays
+from research.errors import UserError
+
+
+def gaussian(bad=False):
+    """An Experiment of N(label, 1); `bad` samples are NaN."""
+
+    def sample(params, key, n, condition=None, *, shift=0.0):
+        x = jax.random.normal(key, (n, 2)) + shift + (0 if condition is None else condition[:, None])
+        return Samples(x * jnp.nan if bad else x, None, jnp.float32(7))
+
+    def log_prob(params, key, x, condition=None):
+        return LogProb(-0.5 * jnp.sum(x**2, -1) - jnp.log(2 * jnp.pi))
+
+    rng = np.random.default_rng(0)
+    train, test = (from_arrays(rng.normal(size=(4000, 2)).astype(np.float32)) for _ in range(2))
+    dataset = Dataset(train, test, (2,), entropy=float(np.log(2 * np.pi * np.e)))
+    config = types.SimpleNamespace(
+        data=types.SimpleNamespace(num_classes=3, levels=None), sampler=types.SimpleNamespace(balanced=True)
+    )
+    return types.SimpleNamespace(config=config, dataset=dataset, model=Model(None, None, sample, log_prob))
+
+
+def test_samples_come_in_batches_of_one_size_and_keep_their_labels(monkeypatch):
+    monkeypatch.setattr(evaluation, "SAMPLING_BATCH", 300)
+    condition = np.arange(1000) % 3
+    x, nfe = evaluation.sample(gaussian(), {}, 1000, condition, shift=5.0)
+    assert x.shape == (1000, 2) and nfe == 7
+    for label in range(3):
+        assert abs(x[condition == label].mean() - 5 - label) < 0.15
+    assert len(np.unique(x[:, 0])) == 1000  # each batch has its own key
+    again, _ = evaluation.sample(gaussian(), {}, 1000, condition, shift=5.0)
+    np.testing.assert_array_equal(x, again)
+
+
+def test_samples_that_are_not_finite_are_an_error():
+    with pytest.raises(UserError, match="not finite"):
+        evaluation.sample(gaussian(bad=True), {}, 10)
+
+
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0]])
+def test_labels_that_do_not_exist(labels):
+    with pytest.raises(UserError, match="from 0 to 2"):
+        evaluation.sample(gaussian(), {}, 2, np.array(labels))
+
+
+def test_balanced_labels():
+    built = gaussian()
+    assert np.bincount(evaluation.balanced_labels(built, 30)).tolist() == [10, 10, 10]
+    built.config.sampler.balanced = False
+    assert evaluation.balanced_labels(built, 30) is None
+
+
+def test_the_record_of_a_gaussian_is_its_entropy(tmp_path):
+    built = gaussian()
+    x, _ = evaluation.sample(built, {}, 2000)
+    result = evaluation.evaluate(built, {}, x, None, tmp_path)
+    stderr = result["likelihood/nats_stderr"]
+    assert abs(result["likelihood/nats"] - result["likelihood/negative_entropy"]) < 4 * stderr < 0.5
+    assert result["likelihood/bits_per_dim"] == pytest.approx(-result["likelihood/nats"] / (2 * np.log(2)), rel=1e-5)
+    assert (result["likelihood/kind"], result["likelihood/space"]) == ("exact", "continuous")
+    assert (
+        result["sliced_wasserstein/ratio"]
+        < 2
+        < result["sliced_wasserstein/uniform"] / result["sliced_wasserstein/floor"]
+    )
+    assert json.loads(evaluation.dumps(result)) == result
+
+
+def test_json_has_no_nan():
+    assert json.loads(evaluation.dumps({"a": float("nan"), "b": 1.0})) == {"a": None, "b": 1.0}
+
+
+def test_an_experiment_fills_in_what_the_data_say():
+    built = experiment.build(rectified_flow_toy2d.get_config("tiny"))
+    data = built.config.data
+    assert (tuple(data.shape), data.levels, data.num_classes) == ((2,), None, 8)
+    state = jax.eval_shape(built.program.init, jax.random.key(0))
+    assert state["params"]["params"]["in"]["kernel"].shape == (2, 16)
+
+
+@pytest.mark.parametrize("field", experiment.AT_LEAST)
+def test_counts_below_their_least(field):
+    config = rectified_flow_toy2d.get_config("tiny")
+    section, _, name = field.partition(".")
+    config[section][name] = experiment.AT_LEAST[field] - 1
+    with pytest.raises(UserError, match=f"{field} is .*; it must be at least"):
+        experiment.build(config)
