@@ -31,7 +31,7 @@ def train(config, path, init_from=None, profile=None):
         print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
         return json.loads((path / "evaluation.json").read_text())
     program = built.program
-    if init_from and not (path / "checkpoints").exists():
+    if init_from:  # on a resume too: a run killed before its first checkpoint starts the same way again
         program = warm_start.from_workdir(program, cli.path(init_from))
     batches = data.iterate(
         built.dataset.train,
