@@ -74,6 +74,9 @@ def loop_config():
 
     return make
 
+
+@pytest.fixture
+def vectors():
     """A Source of 64 labelled vectors."""
     rng = np.random.default_rng(0)
     return from_arrays(rng.normal(size=(64, 2)).astype(np.float32), rng.integers(0, 3, 64).astype(np.int32))
