@@ -198,7 +198,10 @@ def test_another_mistake_is_one_sentence(name, trained, tmp_path):
 
 
 def test_full_disk(tmp_path):
-    """A first try on a disk with 16 kB files; then, with room, the same command finishes."""
+    """A disk with room for 16 kB files only: the checkpoint cannot be written, what was there before stays whole."""
     done = call("run", TOY, EULER, f"--workdir={tmp_path}/run", limit=16000)
     mistaken(done, "cannot write")
-    assert call("run", TOY, EULER, f"--workdir={tmp_path}/run").returncode == 0
+    assert not (tmp_path / "run" / "samples.npz").exists() and not list(
+        (tmp_path / "run" / "checkpoints").glob("[0-9]")
+    )
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["num_steps"] == 6
