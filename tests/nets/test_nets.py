@@ -11,8 +11,7 @@ from research.nets.mlp import MLP
 from research.nets.unet import UNet
 
 NETS = {
-    "mlp on vectors": (lambda **k: MLP(width=16, depth=2, **k), (3,)),
-    "mlp on images": (lambda **k: MLP(width=16, depth=2, **k), (4, 4, 1)),
+    "mlp": (lambda **k: MLP(width=16, depth=2, **k), (3,)),
     "unet": (lambda **k: UNet(channels=(8, 16), blocks=1, **k), (4, 6, 3)),
 }
 
