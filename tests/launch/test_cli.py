@@ -205,3 +205,4 @@ def test_full_disk(tmp_path):
         (tmp_path / "run" / "checkpoints").glob("[0-9]")
     )
     assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["num_steps"] == 6
+    assert call("run", TOY, EULER, f"--workdir={tmp_path}/run").returncode == 0  # with room, the same command finishes
