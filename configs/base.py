@@ -71,10 +71,29 @@ def net():
     """Read by research.nets.build: the net by name, and the fields of each."""
     return config_dict.ConfigDict(
         {
-            "name": "mlp",  # mlp | unet
+            "name": "mlp",  # mlp | unet | dit
             "dtype": "float32",  # float32 | bfloat16: of the computation; parameters stay float32
-            "mlp": {"width": 256, "depth": 4, "dropout": 0.0},
-            "unet": {"channels": (32, 64), "blocks": 1, "dropout": 0.1},  # channels: of each level
+            "remat": False,  # compute a block's inside again in the backward pass, to save memory
+            # activation: any name of research.nets.activations, in all three
+            "mlp": {"width": 256, "depth": 4, "dropout": 0.0, "activation": "silu"},
+            "unet": {
+                "channels": (32, 64),  # of each level
+                "blocks": 1,  # residual blocks of a level on the way down; one more on the way up
+                "attention": (),  # sizes in pixels at which attention follows every block
+                "head_dim": 64,  # channels of an attention head
+                "scale_shift": True,  # time and label scale and shift a norm (ADM), or are added before it (DDPM)
+                "dropout": 0.1,
+                "activation": "silu",
+            },
+            "dit": {
+                "width": 384,
+                "depth": 12,
+                "heads": 6,
+                "patch": 2,  # pixels
+                "positions": "sincos",  # sincos | rope
+                "dropout": 0.0,
+                "activation": "gelu_tanh",
+            },
         }
     )
 
@@ -87,6 +106,19 @@ def rectified_flow():
             "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field
             "dequantize": True,  # adds uniform noise within a level to integer data
             "time_density": "uniform",  # uniform | logit_normal
+        }
+    )
+
+
+def classifier():
+    """The `model` section of research.models.classifier."""
+    return config_dict.ConfigDict(
+        {
+            "name": "classifier",
+            "width": 128,  # units of a hidden layer; two thirds of it where a unit has two inputs
+            "depth": 30,  # hidden layers
+            "activation": "relu",  # any name of research.nets.activations
+            "initializer": "he",  # he | lecun | glorot: of the kernels
         }
     )
 
@@ -132,7 +164,10 @@ def tiny(config, **data_fields):
     config.train.update({"num_steps": 6, "log_every": 1, "eval_every": 3, "checkpoint_every": 3, "eval_examples": 32})
     config.data.update({"batch_size": 16, "size": 64, **data_fields})
     config.optimizer.warmup_steps = 2
-    config.net.mlp.update({"width": 16, "depth": 2})
-    config.net.unet.update({"channels": (8, 16)})
-    config.sampler.update({"num_steps": 2, "num_samples": 32})
+    if "net" in config:
+        config.net.mlp.update({"width": 16, "depth": 2})
+        config.net.unet.update({"channels": (8, 16), "blocks": 1})
+        config.net.dit.update({"width": 32, "depth": 2, "heads": 2})
+    if "sampler" in config:
+        config.sampler.update({"num_steps": 2, "num_samples": 32})
     return config

@@ -9,7 +9,6 @@ from absl import flags
 
 from launch import cli
 from research import evaluation, results, workdir
-from research.metrics import report
 
 WORKDIR = cli.workdir_flag("folder of a trained run")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "samples to draw; the run's sampler.num_samples by default")
@@ -19,11 +18,14 @@ SEED = flags.DEFINE_integer("seed", 0, "of the noise")
 def main():
     path = cli.path(WORKDIR.value)
     built, step, params = results.load(path)
-    number = built.config.sampler.num_samples if NUM_SAMPLES.value is None else NUM_SAMPLES.value
-    condition = evaluation.balanced_labels(built, cli.positive(number, "num_samples"))
-    x, nfe = evaluation.sample(built, params, number, condition, SEED.value)
-    result = {"step": step, "nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, SEED.value)
-    print(report.table(result), file=sys.stderr)
+    if built.model.predict:
+        result = {"step": step} | evaluation.evaluate_predictions(built, params, SEED.value)
+    else:
+        number = built.config.sampler.num_samples if NUM_SAMPLES.value is None else NUM_SAMPLES.value
+        condition = evaluation.balanced_labels(built, cli.positive(number, "num_samples"))
+        x, nfe = evaluation.sample(built, params, number, condition, SEED.value)
+        result = {"step": step, "nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, SEED.value)
+    print(results.summary(result), file=sys.stderr)
     print(evaluation.dumps(result | {"versions": workdir.versions()}))
 
 

@@ -11,9 +11,8 @@ import jax
 from absl import flags
 
 from launch import cli
-from research import data, experiment, loop, precision, results, warm_start, workdir
+from research import data, evaluation, experiment, loop, precision, results, warm_start, workdir
 from research.errors import UserError
-from research.metrics import report
 from research.programs import gradient
 
 CONFIG = cli.config_flag()
@@ -40,11 +39,21 @@ def train(config, path, init_from=None, profile=None):
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    if jax.process_index() == 0:
+        print(_cost(built), file=sys.stderr)
     state = loop.run(program, batches, built.config, path, profile=profile)
     if jax.process_index():  # the others have the same weights; one writes
         return {}
     params = jax.device_get(gradient.sampling_params(state))
     return results.finish(built, params, path)
+
+
+def _cost(built):
+    """One line: what the model costs, counted from shapes before anything is compiled."""
+    params = jax.eval_shape(built.program.init, jax.random.key(0))["params"]
+    found = evaluation.cost(built, params)
+    flops = found["cost/flops_per_example"]
+    return f"{built.config.model.name}: {found['cost/parameters']:,} parameters, {flops:.3g} FLOPs an example, forward"
 
 
 def _steps(text):
@@ -60,9 +69,9 @@ def main():
     path = cli.path(WORKDIR.value)
     result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value))
     if result:
-        print(report.table(result))
-        picture = path / "samples.png"
-        print(f"samples: {path / 'samples.npz'}" + (f"  picture: {picture}" if picture.exists() else ""))
+        print(results.summary(result))
+        names = ("samples.npz", "samples.png", "predictions.npz")
+        print("  ".join(str(path / name) for name in names if (path / name).exists()))
 
 
 if __name__ == "__main__":

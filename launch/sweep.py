@@ -9,7 +9,7 @@ import sys
 from absl import flags
 
 from launch import cli, run
-from research import sweep
+from research import results, sweep
 from research.errors import UserError
 
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
@@ -28,7 +28,7 @@ def main():
         print(f"trial {i + 1} of {len(trials)}: {name}", file=sys.stderr)
         try:
             result = run.train(config, path / name)
-            print(json.dumps({"trial": name, "sliced_wasserstein": result["sliced_wasserstein/ours"]}))
+            print(json.dumps({"trial": name} | results.headline(result)))
         except UserError as error:  # the others still run; what failed is said again at the end
             print(f"trial {name}: {error}", file=sys.stderr)
             failed.append(name)

@@ -8,16 +8,18 @@ import jax
 
 
 class Model(NamedTuple):
-    """A generative model as pure functions, made by `research.models.<name>.make(config, data_shape)`.
+    """A model as pure functions, made by `research.models.<name>.make(config, data_shape)`.
 
     params is a dict with "params" (trained) and, where a net keeps running statistics, "stats" (not trained).
-    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B].
+    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B]. A generative model samples,
+    a discriminative one predicts.
     """
 
     init: Callable  # (key, batch) -> params
     loss: Callable  # (params, key, batch, train=True) -> (loss [], aux); aux = (metrics, new stats or None)
-    sample: Callable  # (params, key, num_samples, condition=None, **sampler options) -> Samples
+    sample: Callable | None  # (params, key, num_samples, condition=None, **sampler options) -> Samples
     log_prob: Callable | None  # (params, key, x, condition=None) -> LogProb
+    predict: Callable | None = None  # (params, x [B, ...] as stored) -> logits [B, K]
 
 
 @jax.tree_util.register_dataclass

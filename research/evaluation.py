@@ -1,15 +1,18 @@
 """What a finished run is measured by: sample metrics beside their baselines, and a likelihood with its record."""
 
+import functools
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research import likelihood
+from research import data, likelihood
 from research.errors import UserError
 from research.metrics import classifier as classifiers
 from research.metrics import report
+from research.nets import cost as costs
+from research.programs import gradient
 
 SAMPLING_BATCH = 1024
 LIKELIHOOD_EXAMPLES = 128
@@ -20,6 +23,8 @@ def sample(experiment, params, num_samples, condition=None, seed=0, **options):
 
     options go to the model's `sample`: sampler, num_steps, guidance, rtol, atol.
     """
+    if experiment.model.sample is None:
+        raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
     draw = jax.jit(
         lambda params, key, labels, n: experiment.model.sample(params, key, n, labels, **options), static_argnums=3
     )
@@ -88,6 +93,25 @@ def evaluate(experiment, params, x, condition, workdir, seed=0):
     return result | log_likelihood(experiment, params, test_x, seed)
 
 
+def predict(experiment, params):
+    """(logits [N, K] of the whole test set, its labels [N]) of a model that predicts."""
+    call = jax.jit(experiment.model.predict)
+    batches = data.epochs(experiment.dataset.test, experiment.config.data.batch_size)
+    parts = [(np.asarray(call(params, batch["x"])), batch["condition"]) for batch in batches]
+    return tuple(np.concatenate(part) for part in zip(*parts))
+
+
+def evaluate_predictions(experiment, params, seed=0):
+    """A flat, JSON-ready dict: what the model's loss reports, averaged over the test set; "start/..." untrained."""
+    loss = jax.jit(functools.partial(experiment.model.loss, train=False))
+    result, fresh = {}, experiment.program.init(jax.random.key(experiment.config.seed))["params"]
+    for prefix, weights in (("start/", fresh), ("", params)):
+        batches = data.epochs(experiment.dataset.test, experiment.config.data.batch_size)
+        found = gradient.averages(loss, weights, jax.random.key(seed), batches)
+        result |= {prefix + name.removeprefix("eval/"): value for name, value in found.items()}
+    return result
+
+
 def log_likelihood(experiment, params, x, seed=0):
     """The record of the model's mean log-density on the first test examples, with its standard error over them."""
     if experiment.model.log_prob is None:
@@ -107,6 +131,13 @@ def log_likelihood(experiment, params, x, seed=0):
     if experiment.dataset.entropy is not None:
         result["likelihood/negative_entropy"] = -experiment.dataset.entropy
     return {name: float(value) if isinstance(value, np.floating) else value for name, value in result.items()}
+
+
+def cost(experiment, params):
+    """{"cost/parameters", "cost/flops_per_example": of the loss, forward, matrix products alone}, from shapes."""
+    example = next(data.epochs(experiment.dataset.train, 1))
+    flops = costs.flops(experiment.model.loss, params, jax.random.key(0), example)
+    return {"cost/parameters": costs.parameters(params["params"]), "cost/flops_per_example": flops}
 
 
 def dumps(result):

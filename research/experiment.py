@@ -37,9 +37,10 @@ def build(config):
     """The Experiment of a config. Raises UserError for an unknown model or data that are not there."""
     for name, least in AT_LEAST.items():
         section, _, field = name.partition(".")
-        if config[section][field] < least:
+        if section in config and config[section][field] < least:
             raise UserError(f"{name} is {config[section][field]}; it must be at least {least}.")
-    samplers.find(config.sampler.name)  # now, and not after the training
+    if "sampler" in config:
+        samplers.find(config.sampler.name)  # now, and not after the training
     dataset = data.load(config.data)
     config = config_dict.ConfigDict(config.to_dict())
     config.data.update({"shape": dataset.shape, "levels": dataset.levels, "num_classes": dataset.num_classes})

@@ -8,6 +8,7 @@ from research import checkpoint, evaluation, experiment, precision, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import grid
+from research.metrics import report
 from research.programs import gradient
 
 
@@ -49,13 +50,40 @@ def draw(built, path, x, count=100):
 
 
 def finish(built, params, path, seed=0):
-    """Samples, pictures, exports and evaluates a trained run; evaluation.json comes last and marks it finished."""
+    """Samples or predicts, exports and evaluates a trained run; evaluation.json comes last and marks it finished."""
+    workdir.export_params(path / "params.npz", params["params"])
+    finish_kind = _predict_and_evaluate if built.model.predict else _sample_and_evaluate
+    result = finish_kind(built, params, path, seed)
+    result |= evaluation.cost(built, params)
+    workdir.write_json(path / "evaluation.json", result)
+    return result
+
+
+def summary(result):
+    """What an evaluation says, as a few lines for a person."""
+    if "sliced_wasserstein/ours" in result:
+        return report.table(result)
+    numbers = {name: value for name, value in result.items() if "/" not in name and isinstance(value, float)}
+    return "\n".join(f"{name:12}{value:10.4g}" for name, value in numbers.items())
+
+
+def headline(result):
+    """The few numbers of an evaluation that compare the trials of a sweep."""
+    names = ("sliced_wasserstein/ours", "loss", "accuracy", "dead_share", "start/gradient/00", "gradient/00")
+    return {name: result[name] for name in names if name in result}
+
+
+def _predict_and_evaluate(built, params, path, seed):
+    logits, labels = evaluation.predict(built, params)
+    with replacing(path / "predictions.npz") as file:
+        np.savez(file, logits=logits, label=labels)
+    return evaluation.evaluate_predictions(built, params, seed)
+
+
+def _sample_and_evaluate(built, params, path, seed):
     number = built.config.sampler.num_samples
     condition = evaluation.balanced_labels(built, number)
     x, nfe = evaluation.sample(built, params, number, condition, seed)
     write_samples(path / "samples.npz", x, seed, nfe, condition)
     draw(built, path / "samples.png", x)
-    workdir.export_params(path / "params.npz", params["params"])
-    result = {"nfe": nfe} | evaluation.evaluate(built, params, x, condition, path)
-    workdir.write_json(path / "evaluation.json", result)
-    return result
+    return {"nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, seed)

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from research.benchmarks import data, loop
+from research.benchmarks import data, loop, nets
+from research.nets.dit import DiT
+from research.nets.mlp import MLP
 
 
 def test_loop_compares_the_same_steps(monkeypatch):
@@ -21,3 +23,14 @@ def test_data_counts_batches(monkeypatch):
     monkeypatch.setattr(data, "BATCHES", 5)
     rates = [value for name, value in data.main().items() if name.endswith("per_second")]
     assert len(rates) == 3 and all(math.isfinite(rate) and rate > 0 for rate in rates)
+
+
+def test_nets_compare_what_is_compiled(monkeypatch):
+    small = {"width": 8, "depth": 2, "heads": 2}
+    monkeypatch.setattr(nets, "SIZES", {"S": small})
+    monkeypatch.setattr(nets, "DDPM", MLP(width=4))  # a U-Net takes long to compile
+    monkeypatch.setattr(nets, "DiT", lambda **fields: DiT(**fields | {"depth": 2, "patch": 8}))
+    monkeypatch.setattr(nets, "ROUNDS", 1)
+    result = nets.main()
+    assert result["compile_ratio"] == pytest.approx(result["compile_48_s"][0] / result["compile_12_s"][0])
+    assert result["flops_ratio_unet_ddpm"] > 0 and result["remat_memory_ratio"] > 0

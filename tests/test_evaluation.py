@@ -99,3 +99,46 @@ def test_counts_below_their_least(field):
     config[section][name] = experiment.AT_LEAST[field] - 1
     with pytest.raises(UserError, match=f"{field} is .*; it must be at least"):
         experiment.build(config)
+
+
+def predictor(good):
+    """An Experiment whose logits are the label's own one-hot vector, or the next class's."""
+
+    def predict(params, x):
+        return jax.nn.one_hot((x[:, 0] + (not good)) % 3, 3)
+
+    def loss(params, key, batch, train=True):
+        right = predict(params, batch["x"]).argmax(-1) == batch["condition"]
+        return jnp.mean(~right), ({"accuracy": jnp.mean(right), "layers": params * jnp.arange(2.0)}, None)
+
+    labels = np.arange(10, dtype=np.int32) % 3
+    dataset = Dataset(None, from_arrays(labels[:, None], labels), (1,), num_classes=3)
+    config = types.SimpleNamespace(
+        data=types.SimpleNamespace(batch_size=4), model=types.SimpleNamespace(name="one"), seed=0
+    )
+    program = types.SimpleNamespace(init=lambda key: {"params": jnp.float32(0)})
+    return types.SimpleNamespace(
+        config=config, dataset=dataset, program=program, model=Model(None, loss, None, None, predict)
+    )
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_predictions_of_the_whole_test_set(good):
+    logits, labels = evaluation.predict(predictor(good), {})
+    assert logits.shape == (10, 3) and (logits.argmax(-1) == labels).mean() == good
+    found = evaluation.evaluate_predictions(predictor(good), jnp.float32(2))
+    assert found["accuracy"] == found["start/accuracy"] == good and found["loss"] == (not good)
+    assert found["layers/01"] == 2.0 and found["start/layers/01"] == 0.0
+
+
+def test_a_model_that_predicts_has_no_samples():
+    with pytest.raises(UserError, match=r"predictions\.npz"):
+        evaluation.sample(predictor(True), {}, 4)
+
+
+def test_the_cost_is_counted_from_shapes():
+    w = jnp.zeros((2, 5))
+    model = Model(None, lambda params, key, batch: (jnp.sum(batch["x"] @ params["params"]), None), None, None)
+    dataset = Dataset(from_arrays(np.zeros((3, 2), np.float32)), None, (2,))
+    found = evaluation.cost(types.SimpleNamespace(model=model, dataset=dataset), {"params": w})
+    assert found == {"cost/parameters": 10, "cost/flops_per_example": 20}

@@ -7,10 +7,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from research import likelihood, noise, parameterize, samplers
 from research.contracts import LogProb, Model
+from research.encoding import decode, encode, is_known, labels, quantize
 from research.errors import UserError
 from research.nets import build
 from research.nets.embedding import drop_labels
@@ -26,40 +26,6 @@ def draw_times(key, n, density):
     if density == "logit_normal":
         return jax.nn.sigmoid(jax.random.normal(key, (n,)))
     raise UserError(f"config.model.time_density is 'uniform' or 'logit_normal', not {density!r}")
-
-
-def encode(x, levels, offset):
-    """Integers 0 .. levels - 1, moved by offset in [0, 1), on [-1, 1]; without levels, x as it is, in float32."""
-    x = x.astype(jnp.float32)
-    return (x + offset) / levels * 2 - 1 if levels else x
-
-
-def decode(x, levels):
-    """The data's own unit again, not rounded."""
-    return (x + 1) / 2 * levels if levels else x
-
-
-def quantize(x, levels):
-    """Integers 0 .. levels - 1 from what `decode` returns."""
-    return jnp.clip(jnp.floor(x), 0, levels - 1).astype(jnp.uint8 if levels <= 256 else jnp.int32) if levels else x
-
-
-def _is_known(value):
-    return not isinstance(value, jax.core.Tracer)
-
-
-def labels(condition, n, num_classes):
-    """Labels [n] from a condition: None, one class or [n] of them; -1 stands for no label. Raises UserError."""
-    if condition is None:
-        return jnp.full((n,), -1)
-    if not num_classes:
-        raise UserError("this model has no classes (config.data.num_classes): leave the condition out")
-    condition = jnp.asarray(condition)
-    if condition.shape not in ((), (n,)) or not jnp.issubdtype(condition.dtype, jnp.integer):
-        raise UserError(f"a condition is one integer class or [{n}] of them, not {condition.dtype}{condition.shape}")
-    if _is_known(condition) and not set(np.unique(condition)) <= set(range(num_classes)):
-        raise UserError(f"a condition is a class from 0 to {num_classes - 1}, not {condition.tolist()}")
-    return jnp.broadcast_to(condition, (n,))
 
 
 def make(config, data_shape):
@@ -130,7 +96,7 @@ def make(config, data_shape):
     def _guidance(guidance, condition):
         """The scale, or None where one call of the net does."""
         scale = config.sampler.guidance if guidance is None else guidance
-        if _is_known(scale) and float(scale) == 1:
+        if is_known(scale) and float(scale) == 1:
             return None
         if not num_classes:
             raise UserError(f"guidance={scale} needs a model with classes (config.data.num_classes)")

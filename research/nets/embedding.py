@@ -15,19 +15,21 @@ def sinusoids(t, dim):
 
 
 class Embedding(nn.Module):
-    """Conditioning vector [B, dim] from times t [B] and labels [B]; label -1 means 'no label'."""
+    """Conditioning vector [B, dim] from times t [B], by way of `features` sinusoids, and labels [B], -1 for none."""
 
     dim: int
+    features: int
     num_classes: int | None = None
 
     @nn.compact
     def __call__(self, t, label=None):
-        h = nn.Dense(self.dim, name="time_in")(sinusoids(t, self.dim))
-        if self.num_classes:
-            # Row 0 stands for 'no label', so that dropping a label is an index and not a second net.
-            table = nn.Embed(self.num_classes + 1, self.dim, name="label")
-            h = h + table(jnp.zeros(t.shape, jnp.int32) if label is None else label.astype(jnp.int32) + 1)
-        return nn.Dense(self.dim, name="out")(jax.nn.silu(h))
+        h = jax.nn.silu(nn.Dense(self.dim, name="time_in")(sinusoids(t, self.features)))
+        h = nn.Dense(self.dim, name="time_out")(h)
+        if not self.num_classes:
+            return h
+        # Row 0 stands for 'no label', so that dropping a label is an index and not a second net.
+        table = nn.Embed(self.num_classes + 1, self.dim, name="label")
+        return h + table(jnp.zeros(t.shape, jnp.int32) if label is None else label.astype(jnp.int32) + 1)
 
 
 def drop_labels(key, label, rate):

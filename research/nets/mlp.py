@@ -4,13 +4,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from research.nets import blocks
 from research.nets.embedding import Embedding
 
 
 class Block(nn.Module):
-    """h + W2 silu(W1 film(norm(h), c)); W2 starts at zero, so a fresh stack is the identity."""
+    """h + W2 act(W1 film(norm(h), c)); W2 starts at zero, so a fresh stack is the identity."""
 
     width: int
+    activation: str
     dropout: float
     train: bool
     dtype: jnp.dtype
@@ -19,9 +21,17 @@ class Block(nn.Module):
     def __call__(self, h, c):
         scale, shift = jnp.split(nn.Dense(2 * self.width, dtype=self.dtype, name="film")(jax.nn.silu(c)), 2, axis=-1)
         y = nn.LayerNorm(dtype=self.dtype, name="norm")(h) * (1 + scale) + shift
-        y = jax.nn.silu(nn.Dense(self.width, dtype=self.dtype, name="in")(y))
-        y = nn.Dropout(self.dropout, deterministic=not self.train)(y)
-        return h + nn.Dense(self.width, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(y), None
+        hidden = blocks.FeedForward(
+            self.width,
+            self.width,
+            self.activation,
+            self.dropout,
+            self.train,
+            self.dtype,
+            last_init=blocks.ZEROS,
+            name="feed_forward",
+        )
+        return h + hidden(y), None
 
 
 class MLP(nn.Module):
@@ -29,22 +39,18 @@ class MLP(nn.Module):
 
     width: int = 256
     depth: int = 4
+    activation: str = "silu"
     num_classes: int | None = None
     dropout: float = 0.0
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, t, label=None, train=False):
-        c = Embedding(self.width, self.num_classes, name="embedding")(t, label)
+        c = Embedding(self.width, self.width, self.num_classes, name="embedding")(t, label)
         h = nn.Dense(self.width, dtype=self.dtype, name="in")(x.reshape(x.shape[0], -1))
-        stack = nn.scan(
-            Block,
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,
-            length=self.depth,
-        )
-        h, _ = stack(self.width, self.dropout, train, self.dtype, name="blocks")(h, c)
+        stack = blocks.scan(Block, self.depth, self.remat)
+        h, _ = stack(self.width, self.activation, self.dropout, train, self.dtype, name="blocks")(h, c)
         h = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
-        out = nn.Dense(x[0].size, kernel_init=nn.initializers.zeros, name="out")(h.astype(jnp.float32))
+        out = nn.Dense(x[0].size, kernel_init=blocks.ZEROS, name="out")(h.astype(jnp.float32))
         return out.reshape(x.shape)

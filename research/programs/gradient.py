@@ -1,5 +1,7 @@
 """Gradient training of any `Model` as a `Program`: one optimiser step, an average of the weights, guarded numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from research.errors import UserError
 def make(model, config, example, heldout=()):
     """A Program that trains `model` as the config's `optimizer` and `train` sections say.
 
-    example: one batch, for the shapes. heldout: batches for the held-out loss, evaluated with the averaged weights.
+    example: one batch, for the shapes. heldout: batches for the held-out metrics, evaluated with the averaged weights.
     Its state: params (with "stats" where the model has them), ema (f32), opt, key, step, skipped, bad.
     Raises UserError where the batch does not divide into `optimizer.accumulate` parts.
     """
@@ -56,14 +58,10 @@ def make(model, config, example, heldout=()):
         metrics = {**metrics, "loss": loss, "grad_norm": jnp.sqrt(sum(norms)), "nonfinite": bad}
         return new, metrics | ({"skipped": new["skipped"]} if skip else {})
 
-    @jax.jit
-    def heldout_loss(state, key, batch):
-        return model.loss({**state["params"], "params": state["ema"]}, key, batch, train=False)[0]
+    heldout_metrics = jax.jit(functools.partial(model.loss, train=False))
 
     def evaluate(state, key):
-        weights = [len(batch["x"]) for batch in heldout]
-        losses = [heldout_loss(state, jax.random.fold_in(key, i), batch) for i, batch in enumerate(heldout)]
-        return {"eval/loss": float(np.average(jax.device_get(losses), weights=weights))} if heldout else {}
+        return averages(heldout_metrics, sampling_params(state), key, heldout)
 
     def explain(state, code):
         return _names(state["params"]["params"], example)[int(code) - 1]
@@ -74,6 +72,24 @@ def make(model, config, example, heldout=()):
 def sampling_params(state):
     """The params to sample and score with: the averaged weights, and the statistics as they are."""
     return {**state["params"], "params": state["ema"]}
+
+
+def averages(loss, params, key, batches):
+    """{"eval/NAME": average over batches} of the loss and metrics that loss(params, key, batch) returns.
+
+    A metric [depth] becomes one number a layer: eval/NAME/00, eval/NAME/01 ...
+    """
+    weights, found = [], []
+    for i, batch in enumerate(batches):
+        value, (metrics, _) = loss(params, jax.random.fold_in(key, i), batch)
+        weights.append(len(batch["x"]))
+        found.append(jax.device_get({**metrics, "loss": value}))
+    result = {}
+    for name in found[0] if found else ():
+        mean = np.average([metrics[name] for metrics in found], axis=0, weights=weights)
+        layers = {f"eval/{name}/{i:02d}": x for i, x in enumerate(mean)} if mean.ndim else {f"eval/{name}": mean}
+        result |= {name: float(x) for name, x in layers.items()}
+    return result
 
 
 def _choice(value, name, choices):

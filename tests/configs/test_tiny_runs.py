@@ -1,4 +1,4 @@
-"""The :tiny form of every config trains, and samples in its data's own type and range."""
+"""The :tiny form of every config trains, and samples in its data's own type and range, or predicts."""
 
 import importlib
 import pkgutil
@@ -16,7 +16,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__) if mod
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tiny_trains_and_samples(name, tmp_path):
+def test_tiny_trains_and_samples_or_predicts(name, tmp_path):
     config = importlib.import_module(f"configs.{name}").get_config("tiny")
     base.update(config.mesh, data=1)
     built = experiment.build(config)
@@ -24,6 +24,11 @@ def test_tiny_trains_and_samples(name, tmp_path):
     state = loop.run(built.program, batches, built.config, tmp_path)
     losses = [record["loss"] for record in read(tmp_path / "metrics.jsonl") if "loss" in record]
     assert len(losses) == config.train.num_steps and np.isfinite(losses).all()
+    if built.model.predict:
+        logits, labels = evaluation.predict(built, gradient.sampling_params(state))
+        assert logits.shape == (built.dataset.test.size, built.dataset.num_classes) and np.isfinite(logits).all()
+        assert len(labels) == len(logits)
+        return
     x, nfe = evaluation.sample(built, gradient.sampling_params(state), 4, sampler="euler", num_steps=2)
     example = next(data.epochs(built.dataset.test, 1))["x"]
     assert x.shape == (4, *built.dataset.shape) and x.dtype == example.dtype and nfe == 2

@@ -142,7 +142,8 @@ RUN_MISTAKES = {  # arguments after --workdir: words of the sentence
     "too many devices": ([TOY, "--config.mesh.data=4096"], ["4096", "devices"]),
     "profile": ([TOY, "--profile=20"], ["--profile=20 must be START:STOP"]),
     "init_from": ([TOY, "--init_from=nowhere"], ["nowhere has no params.npz"]),
-    "a U-Net on vectors": ([TOY, "--config.net.name=unet"], ["unet"]),
+    "a transformer on vectors": ([TOY, "--config.net.name=dit"], ["dit", "patch of 2"]),
+    "an activation": ([TOY, "--config.net.mlp.activation=rellu"], ["rellu", "relu"]),
     "missing files": (
         ["--config=configs/rectified_flow_mnist.py", "--config.data.dir={tmp}/none"],
         ["train-images", "sha256"],

@@ -1,4 +1,4 @@
-"""Laws over every net: shapes, reach of gradients, independence in the batch, labels, precision, compile time."""
+"""Laws over every net: shapes, reach of gradients, independence in the batch, conditions, precision, compile time."""
 
 import jax
 import jax.numpy as jnp
@@ -6,27 +6,55 @@ import numpy as np
 import pytest
 
 from research.errors import UserError
-from research.nets import embedding
+from research.nets import activations, embedding
+from research.nets.coupling_resnet import CouplingResNet
+from research.nets.dit import DiT
 from research.nets.mlp import MLP
 from research.nets.unet import UNet
 
-NETS = {
-    "mlp": (lambda **k: MLP(width=16, depth=2, **k), (3,)),
-    "unet": (lambda **k: UNet(channels=(8, 16), blocks=1, **k), (4, 6, 3)),
+UNET = dict(channels=(8, 16), blocks=1, attention=(2,), head_dim=8)
+DIT = dict(width=16, depth=2, heads=2)
+NETS = {  # name: (linen module, shape of an example, whether it is told the time)
+    "mlp": (lambda **k: MLP(width=16, depth=2, **k), (3,), True),
+    "unet": (lambda **k: UNet(**UNET, **k), (4, 6, 3), True),
+    "unet_ddpm": (lambda **k: UNet(**UNET, scale_shift=False, **k), (4, 4, 1), True),
+    "unet_sequence": (lambda **k: UNet(**UNET, **k), (4, 3), True),
+    "unet_table": (lambda **k: UNet(**UNET, **k), (5,), True),
+    "dit": (lambda **k: DiT(**DIT, **k), (4, 6, 3), True),
+    "dit_rope": (lambda **k: DiT(**DIT, positions="rope", **k), (4, 4, 1), True),
+    "coupling_vectors": (lambda **k: CouplingResNet(width=16, depth=2, **k), (3,), False),
+    "coupling_images": (lambda **k: CouplingResNet(width=8, depth=1, **k), (4, 6, 2), False),
 }
+
+
+def inputs(shape, timed):
+    """x [4, ...], then t [4] where the net is told the time, then label [4]."""
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    t, label = np.array([0.1, 0.4, 0.6, 0.9], np.float32), np.array([0, 1, 4, -1], np.int32)
+    return (x, t, label) if timed else (x, label)
 
 
 @pytest.fixture(scope="module", params=NETS, ids=str)
 def built(request):
-    """(net, params with the zero-initialised ends moved off zero, x [4, ...], t [4], label [4], jitted apply)."""
-    make, shape = NETS[request.param]
-    net, rng = make(num_classes=5), np.random.default_rng(0)
-    x = rng.normal(size=(4, *shape)).astype(np.float32)
-    t, label = np.array([0.1, 0.4, 0.6, 0.9], np.float32), np.array([0, 1, 4, -1], np.int32)
-    params = jax.jit(net.init)(jax.random.key(0), x, t, label)
-    assert (net.apply(params, x, t, label) == 0).all()  # a fresh net predicts zero
-    params = jax.tree.map(lambda p: p + rng.normal(size=p.shape).astype(np.float32) / 10, params)
-    return net, params, x, t, label, jax.jit(net.apply)
+    """(net, params in general position, so no end is zero, (x, t, label) or (x, label), jitted apply)."""
+    make, shape, timed = NETS[request.param]
+    net, rng, arguments = make(num_classes=5), np.random.default_rng(0), inputs(shape, timed)
+    params = jax.eval_shape(net.init, jax.random.key(0), *arguments)  # compiling the init of a U-Net takes seconds
+    return net, jax.tree.map(lambda p: draw(rng, p.shape), params), arguments, jax.jit(net.apply)
+
+
+def draw(rng, shape):
+    """Weights of about the scale that an init gives; lengths and biases away from 1 and 0."""
+    fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 4
+    return (rng.normal(size=shape) / np.sqrt(fan_in) + (len(shape) == 1) * 0.5).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["mlp", "unet_table", "dit", "coupling_vectors", "coupling_images"])
+def test_a_fresh_net_predicts_zero(name):
+    make, shape, timed = NETS[name]
+    net, arguments = make(num_classes=5), inputs(shape, timed)
+    params = jax.jit(net.init)(jax.random.key(0), *arguments)
+    assert (jax.jit(net.apply)(params, *arguments) == 0).all()
 
 
 def changed(x, index, value):
@@ -36,68 +64,132 @@ def changed(x, index, value):
 
 
 def test_output_has_the_shape_of_the_input(built):
-    _, params, x, t, label, apply = built
-    out = apply(params, x, t, label)
-    assert out.shape == x.shape and out.dtype == jnp.float32
+    _, params, arguments, apply = built
+    out = apply(params, *arguments)
+    assert out.shape == arguments[0].shape and out.dtype == jnp.float32
 
 
 def test_gradient_reaches_every_parameter(built):
-    net, params, x, t, label, _ = built
-    grads = jax.jit(jax.grad(lambda p: jnp.sum(net.apply(p, x, t, label) ** 2)))(params)
+    net, params, arguments, _ = built
+    grads = jax.jit(jax.grad(lambda p: jnp.sum(net.apply(p, *arguments) ** 2)))(params)
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert (grad != 0).any(), path
 
 
 def test_examples_do_not_see_each_other(built):
-    _, params, x, t, label, apply = built
-    whole = apply(params, x, t, label)
-    rest = slice(1, None)
-    other = apply(params, changed(x, rest, 7.0), changed(t, rest, 0.5), changed(label, rest, 2))
+    _, params, arguments, apply = built
+    whole, rest = apply(params, *arguments), slice(1, None)
+    x, *told = arguments
+    other = apply(params, changed(x, rest, 7.0), *(changed(a, rest, 0.5 if a.dtype == np.float32 else 2) for a in told))
     np.testing.assert_array_equal(whole[0], other[0])
     assert (jnp.abs(whole[1:] - other[1:]).max(axis=tuple(range(1, x.ndim))) > 0).all()
 
 
-def test_time_and_label_matter_and_a_missing_label_is_minus_one(built):
-    _, params, x, t, label, apply = built
-    base = apply(params, x, t, label)
-    assert (base != apply(params, x, t + 0.01, label)).any()
-    assert (base[0] != apply(params, x, t, changed(label, 0, 1))[0]).any()
-    np.testing.assert_allclose(apply(params, x, t), apply(params, x, t, changed(label, slice(None), -1)), atol=1e-6)
+def test_every_entry_of_the_input_and_all_that_is_told_matter(built):
+    _, params, (x, *told), apply = built
+    base = apply(params, x, *told)
+    for i in np.ndindex(x.shape[1:]):
+        assert (base[0] != apply(params, changed(x, (0, *i), 3.0), *told)[0]).any(), i
+    if len(told) == 2:
+        assert (base != apply(params, x, told[0] + 0.01, told[1])).any()
+    assert (base[0] != apply(params, x, *told[:-1], changed(told[-1], 0, 1))[0]).any()
+
+
+def test_a_missing_label_is_minus_one(built):
+    _, params, (x, *told), apply = built
+    none = apply(params, x, *told[:-1], changed(told[-1], slice(None), -1))
+    np.testing.assert_allclose(apply(params, x, *told[:-1]), none, atol=1e-6)
 
 
 def test_bf16_computes_near_f32_with_f32_parameters(built):
-    net, params, x, t, label, apply = built
+    net, params, arguments, apply = built
     half = net.clone(dtype=jnp.bfloat16)
-    fresh = jax.eval_shape(half.init, jax.random.key(0), x, t, label)
+    fresh = jax.eval_shape(half.init, jax.random.key(0), *arguments)
     assert {p.dtype for p in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
-    exact, rough = apply(params, x, t, label), jax.jit(half.apply)(params, x, t, label)
+    exact, rough = apply(params, *arguments), jax.jit(half.apply)(params, *arguments)
     assert rough.dtype == jnp.float32
     assert 0 < jnp.abs(exact - rough).max() < 0.1 * jnp.abs(exact).max()
 
 
 def test_dropout_acts_in_training_only(built):
-    net, params, x, t, label, apply = built
-    dropped = jax.jit(lambda key: net.clone(dropout=0.5).apply(params, x, t, label, True, rngs={"dropout": key}))
+    net, params, arguments, apply = built
+    loud = net.clone(dropout=0.5)
+    dropped = jax.jit(lambda key: loud.apply(params, *arguments, train=True, rngs={"dropout": key}))
     assert (dropped(jax.random.key(0)) != dropped(jax.random.key(1))).any()
-    quiet = jax.jit(lambda: net.clone(dropout=0.5).apply(params, x, t, label))()
-    np.testing.assert_allclose(quiet, apply(params, x, t, label), atol=1e-5)
+    np.testing.assert_allclose(jax.jit(loud.apply)(params, *arguments), apply(params, *arguments), atol=1e-5)
 
 
-def test_a_deeper_stack_is_the_same_program():
-    """Blocks are scanned: the traced program does not grow with depth."""
+def test_remat_changes_memory_and_no_number(built):
+    net, params, arguments, apply = built
+    again = net.clone(remat=True)
+    assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, jax.random.key(0), *arguments))
+    np.testing.assert_allclose(jax.jit(again.apply)(params, *arguments), apply(params, *arguments), atol=1e-6)
+    jaxpr = str(jax.make_jaxpr(jax.grad(lambda p: again.apply(p, *arguments).sum()))(params))
+    assert "checkpoint" in jaxpr or "remat" in jaxpr
+
+
+@pytest.mark.parametrize("name", ["mlp", "unet_table", "dit", "coupling_vectors"])
+@pytest.mark.parametrize("kind", activations.names())
+def test_every_net_takes_every_activation(name, kind):
+    make, shape, timed = NETS[name]
+    net, arguments = make(activation=kind), inputs(shape, timed)[: 1 + timed]
+    params = jax.eval_shape(net.init, jax.random.key(0), *arguments)
+    assert jax.eval_shape(net.apply, params, *arguments).shape == arguments[0].shape
+    learned = {p[-1].key for p, _ in jax.tree_util.tree_leaves_with_path(params)} - {
+        "kernel",
+        "bias",
+        "scale",
+        "embedding",
+    }
+    assert learned == set(activations.TABLE[kind].learned)
+
+
+@pytest.mark.parametrize("name", ["unet", "dit"])
+def test_learned_sigma_doubles_the_channels(name):
+    make, shape, timed = NETS[name]
+    net, arguments = make(learned_sigma=True), inputs(shape, timed)[:2]
+    params = jax.eval_shape(net.init, jax.random.key(0), *arguments)
+    assert jax.eval_shape(net.apply, params, *arguments).shape == (4, *shape[:-1], 2 * shape[-1])
+
+
+DEEP = {  # name: (depth -> net, arguments)
+    "mlp": (lambda depth: MLP(width=8, depth=depth), ((1, 2), (1,))),
+    "dit": (lambda depth: DiT(width=8, depth=depth, heads=2), ((1, 4, 4, 1), (1,))),
+    "coupling": (lambda depth: CouplingResNet(width=8, depth=depth), ((1, 2),)),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deeper_stack_is_the_same_program(name):
+    """Blocks are scanned: neither the traced program of a training step nor that of init grows with depth."""
+    make, shapes = DEEP[name]
+    arguments = [jnp.zeros(shape) for shape in shapes]
 
     def equations(depth):
-        net = MLP(width=8, depth=depth)
-        arguments = jnp.zeros((1, 2)), jnp.zeros(1)
+        net = make(depth)
         params = jax.eval_shape(net.init, jax.random.key(0), *arguments)
-        return str(jax.make_jaxpr(net.apply)(params, *arguments)).count("\n")
+        step = jax.make_jaxpr(jax.grad(lambda p: net.apply(p, *arguments).sum()))(params)
+        return str(step).count(" = "), str(jax.make_jaxpr(net.init)(jax.random.key(0), *arguments)).count(" = ")
 
     assert equations(4) == equations(32)
 
 
-def test_sizes_that_do_not_halve_are_named():
-    with pytest.raises(UserError, match="divide by 4"):
-        UNet(channels=(8, 8, 8)).init(jax.random.key(0), jnp.zeros((1, 8, 10, 1)), jnp.zeros(1))
+@pytest.mark.parametrize(
+    "net, shape, sentence",
+    [
+        (UNet(channels=(8, 8, 8)), (8, 10, 1), "divide by 4"),
+        (DiT(**DIT), (5, 4, 1), "patch of 2"),
+        (DiT(**DIT), (5,), "patch of 2"),
+        (DiT(**DIT | {"width": 18}), (4, 4, 1), "divides by 4"),
+        (DiT(**DIT | {"heads": 3}), (4, 4, 1), "attention heads"),
+        (DiT(**DIT, positions="learned"), (4, 4, 1), "sincos or rope"),
+        (MLP(activation="rellu"), (3,), "relu"),
+        (UNet(channels=(7, 7), activation="maxout"), (4, 4, 1), "pairs"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_sentence(net, shape, sentence):
+    with pytest.raises(UserError, match=sentence):
+        jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
 
 
 def test_sinusoids_are_unit_pairs_and_tell_times_apart():

@@ -175,6 +175,15 @@ def test_heldout_loss_is_of_the_averaged_weights_and_weighs_short_batches():
     np.testing.assert_allclose(found, (4 * (5 + 45 + 0 + 32) / 8 + 2 * 9.0) / 6, rtol=1e-6)
 
 
+def test_metrics_by_layer_become_one_number_each():
+    def loss(params, key, batch):
+        return batch["x"].sum(), ({"norm": batch["x"][0]}, None)
+
+    batches = [{"x": np.array([[1.0, 2.0]])}, {"x": np.array([[4.0, 8.0], [0.0, 0.0]])}]
+    found = gradient.averages(loss, {}, jax.random.key(0), batches)
+    assert found == {"eval/norm/00": 3.0, "eval/norm/01": 6.0, "eval/loss": 9.0}
+
+
 @pytest.mark.parametrize(
     "kwargs, words",
     [

@@ -1,0 +1,42 @@
+"""Data as stored and data as a net sees them: integers on [-1, 1] and back, labels from what a user asks for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.errors import UserError
+
+
+def encode(x, levels, offset):
+    """Integers 0 .. levels - 1, moved by offset in [0, 1), on [-1, 1]; without levels, x as it is, in float32."""
+    x = x.astype(jnp.float32)
+    return (x + offset) / levels * 2 - 1 if levels else x
+
+
+def decode(x, levels):
+    """The data's own unit again, not rounded."""
+    return (x + 1) / 2 * levels if levels else x
+
+
+def quantize(x, levels):
+    """Integers 0 .. levels - 1 from what `decode` returns."""
+    return jnp.clip(jnp.floor(x), 0, levels - 1).astype(jnp.uint8 if levels <= 256 else jnp.int32) if levels else x
+
+
+def is_known(value):
+    """Whether a value can be looked at: it is not being traced."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def labels(condition, n, num_classes):
+    """Labels [n] from a condition: None, one class or [n] of them; -1 stands for no label. Raises UserError."""
+    if condition is None:
+        return jnp.full((n,), -1)
+    if not num_classes:
+        raise UserError("this model has no classes (config.data.num_classes): leave the condition out")
+    condition = jnp.asarray(condition)
+    if condition.shape not in ((), (n,)) or not jnp.issubdtype(condition.dtype, jnp.integer):
+        raise UserError(f"a condition is one integer class or [{n}] of them, not {condition.dtype}{condition.shape}")
+    if is_known(condition) and not set(np.unique(condition)) <= set(range(num_classes)):
+        raise UserError(f"a condition is a class from 0 to {num_classes - 1}, not {condition.tolist()}")
+    return jnp.broadcast_to(condition, (n,))
