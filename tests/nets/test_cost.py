@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research.nets import cost
+from configs import base
+from research.nets import build, cost
 from research.nets.dit import SIZES, DiT
 from research.nets.mlp import MLP
 from research.nets.unet import UNet
 
-DDPM = UNet(channels=(128, 256, 256, 256), blocks=2, attention=(16,), head_dim=256, scale_shift=False)
+DDPM = dict(channels=(128, 256, 256, 256), blocks=2, attention=(16,), head_dim=256, scale_shift=False)
+DDPM = build.make(base.update(base.net(), name="unet", unet=DDPM))  # a config says it all
 PAPERS = {  # name: (net, shape, millions of parameters as printed, billions of multiply-adds as printed or None)
     "DDPM, CIFAR-10": (DDPM, (32, 32, 3), 35.7, None),
     "DiT-S/2": (DiT(**SIZES["S"], num_classes=1000, learned_sigma=True), (32, 32, 4), 33, 6.06),
