@@ -22,7 +22,7 @@ def get_config(arg=""):
         mesh=base.mesh(),
         precision=base.precision(),
     )
-    if arg == "tiny":
+    if base.is_tiny(arg, "mnist"):
         config.model.update({"width": 16, "depth": 4})
         return base.tiny(config)
     return config

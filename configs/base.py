@@ -85,7 +85,7 @@ def net():
                 "dropout": 0.1,
                 "activation": "silu",
             },
-            "dit": {
+            "dit": {  # width, depth, heads of the paper: S 384 12 6, B 768 12 12, L 1024 24 16, XL 1152 28 16
                 "width": 384,
                 "depth": 12,
                 "heads": 6,
@@ -157,6 +157,13 @@ def precision():
             "deterministic": False,  # XLA's deterministic GPU operations: a resumed run repeats its bits
         }
     )
+
+
+def is_tiny(arg, *others):
+    """True for "tiny", False for "" and the experiment's other arguments. Raises ValueError for any other."""
+    if arg not in ("", "tiny", *others):
+        raise ValueError(f"there is no variant '{arg}' of this config; choose one of {', '.join(('tiny', *others))}.")
+    return arg == "tiny"
 
 
 def tiny(config, **data_fields):

@@ -18,13 +18,27 @@ def get_config(arg=""):
         mesh=base.mesh(),
         precision=base.precision(),
     )
-    return base.tiny(config) if arg == "tiny" else config
+    return base.tiny(config) if base.is_tiny(arg) else config
 
 
 def sweep_lr():
     """The learning rate over a factor of 16."""
     for rate in (5e-4, 2e-3, 8e-3):
         yield {"optimizer.learning_rate": rate}
+
+
+def sweep_net():
+    """The U-Net with and without attention at 4 pixels, and two transformers."""
+    yield {"net.unet.attention": ()}
+    yield {"net.unet.attention": (4,)}
+    for positions in ("sincos", "rope"):
+        yield {
+            "net.name": "dit",
+            "net.dit.width": 96,
+            "net.dit.depth": 4,
+            "net.dit.heads": 4,
+            "net.dit.positions": positions,
+        }
 
 
 def sweep_seed():

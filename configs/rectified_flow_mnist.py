@@ -20,7 +20,7 @@ def get_config(arg=""):
         mesh=base.mesh(),
         precision=base.precision(),
     )
-    if arg == "tiny":
+    if base.is_tiny(arg):
         config = base.tiny(config, name="synthetic", shape=(28, 28, 1), levels=256, num_classes=10)
         config.net.unet.channels = (8, 8)
     return config

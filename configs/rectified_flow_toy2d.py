@@ -18,7 +18,7 @@ def get_config(arg=""):
         mesh=base.mesh(),
         precision=base.precision(),
     )
-    return base.tiny(config) if arg == "tiny" else config
+    return base.tiny(config) if base.is_tiny(arg) else config
 
 
 def sweep_data():

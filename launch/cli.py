@@ -86,7 +86,10 @@ def _explain(argv, error):
     overrides = [a.removeprefix("--config.").partition("=") for a in argv if a.startswith("--config.")]
     try:
         if any(a.startswith("--config=") for a in argv):
-            config = sweep.load_module(_config_file(argv)).get_config(_config_file(argv, arg=True))
+            module = sweep.load_module(_config_file(argv))
+            if not hasattr(module, "get_config"):
+                fail(f"{_config_file(argv)} is no experiment: it has no get_config.")
+            config = module.get_config(_config_file(argv, arg=True))
             for field, _, value in overrides:
                 sweep.check(config, field)
                 if f"--config.{field}={value}" in str(error):
@@ -94,7 +97,7 @@ def _explain(argv, error):
                     fail(f"config field '{field}' takes a {kind}, not '{value}'.")
         elif overrides:
             fail("--config=configs/NAME.py must come with --config.FIELD=VALUE.")
-    except UserError as mistake:
+    except (UserError, ValueError) as mistake:  # a config says by a ValueError which variants it has
         fail(str(mistake))
     if isinstance(error, flags.Error):
         fail(f"{str(error).splitlines()[0]}; see --help.")

@@ -4,7 +4,9 @@ python -m launch.receptive_field --arch=vgg16 --input=224 [--plot=FILE.png]
 python -m launch.receptive_field --config=configs/NAME.py[:tiny] [--plot=FILE.png]
 """
 
+import math
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ PLOT = flags.DEFINE_string("plot", None, "also draw it to this file: .png, .pdf 
 def main():
     if (ARCH.value is None) == (CONFIG.value is None):
         raise UserError("give either --arch=NAME or --config=configs/NAME.py, and not both; see --help.")
-    if PLOT.value is not None:
+    if PLOT.value:
         _check_plot(cli.path(PLOT.value))
     if ARCH.value is None:
         if INPUT.value is not None:
@@ -44,6 +46,7 @@ def of_architecture(name, pixels):
     size = architecture.input_size if pixels is None else cli.positive(pixels, "input")
     rows = architecture.table(size)
     print(rf.format_table(rows))
+    print("jump: pixels from unit to unit; field: pixels a unit sees; start: the centre of the first unit's field.")
     print(_sentence(architecture.receptive_field(size)))
     if PLOT.value is not None:
         apply = architecture.function()
@@ -63,14 +66,15 @@ def of_config(config):
     def fresh(x):  # weights are made inside of the trace: none of them takes up memory
         return net.init_with_output(jax.random.key(0), x, t)[0]
 
-    for statistics, words in ((True, "with statistics over space"), (False, "without statistics over space")):
-        field = rf.of(fresh, x, statistics=statistics)
-        print(f"{words}: {_sentence(field)}")
-    if field.is_global:
+    whole, without = (rf.of(fresh, x, statistics=statistics) for statistics in (True, False))
+    print(f"with statistics over space: {_sentence(whole)}")
+    print(f"without statistics over space: {_sentence(without)}")
+    if without.is_global:
         print(f"The {config.net.name} is global: attention or a dense layer shows each unit all of the input.")
-    elif rf.of(fresh, x).is_global:
+    elif whole.is_global:
         print(f"The {config.net.name} is global by its norms' statistics over space alone.")
     if PLOT.value is not None:
+        print("compiling the net's gradient ...", file=sys.stderr)
         params = jax.jit(net.init)(jax.random.key(0), jnp.zeros(x), t)
         field = rf.effective(lambda p, x: net.apply(p, x, t), _moved(params), x, samples=4)
         _plot(figures.field_points(field), f"{config.net.name}, fresh weights moved off zero")
@@ -92,6 +96,8 @@ def _moved(params):
 
 
 def _sentence(field):
+    if field.size == math.inf:
+        return "size inf: each unit sees all of the input"
     size, stride, padding = (
         "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in (field.size, field.stride, field.padding)
     )

@@ -3,13 +3,12 @@
 python -m launch.sweep --config=configs/rectified_flow_toy2d.py --sweep=data --workdir=runs/toys --backend=local
 """
 
-import json
 import sys
 
 from absl import flags
 
 from launch import cli, run
-from research import results, sweep
+from research import evaluation, results, sweep
 from research.errors import UserError
 
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
@@ -28,7 +27,7 @@ def main():
         print(f"trial {i + 1} of {len(trials)}: {name}", file=sys.stderr)
         try:
             result = run.train(config, path / name)
-            print(json.dumps({"trial": name} | results.headline(result)))
+            print(evaluation.dumps({"trial": name} | results.headline(result)))
         except UserError as error:  # the others still run; what failed is said again at the end
             print(f"trial {name}: {error}", file=sys.stderr)
             failed.append(name)

@@ -13,6 +13,7 @@ from research.metrics import classifier as classifiers
 from research.metrics import report
 from research.nets import cost as costs
 from research.programs import gradient
+from research.workdir import finite
 
 SAMPLING_BATCH = 1024
 LIKELIHOOD_EXAMPLES = 128
@@ -141,6 +142,5 @@ def cost(experiment, params):
 
 
 def dumps(result):
-    """One line of JSON; a figure that is not finite becomes null, so that every reader takes it."""
-    finite = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
-    return json.dumps(finite)
+    """One line of JSON; a figure that is not finite becomes null."""
+    return json.dumps(finite(result))

@@ -11,6 +11,7 @@ from research import data, models, samplers
 from research.contracts import Model, Program
 from research.errors import UserError, nearest
 from research.programs import gradient
+from research.workdir import flatten
 
 AT_LEAST = {  # a run would end in an obscure error, or never
     "train.num_steps": 1,
@@ -21,6 +22,16 @@ AT_LEAST = {  # a run would end in an obscure error, or never
     "data.batch_size": 1,
     "sampler.num_samples": 2,
     "sampler.num_steps": 1,
+    "net.mlp.width": 2,
+    "net.mlp.depth": 1,
+    "net.unet.blocks": 1,
+    "net.unet.head_dim": 1,
+    "net.dit.width": 4,
+    "net.dit.depth": 1,
+    "net.dit.heads": 1,
+    "net.dit.patch": 1,
+    "model.width": 1,
+    "model.depth": 1,
 }
 
 
@@ -35,10 +46,12 @@ class Experiment(NamedTuple):
 
 def build(config):
     """The Experiment of a config. Raises UserError for an unknown model or data that are not there."""
+    fields = flatten(config.to_dict())
     for name, least in AT_LEAST.items():
-        section, _, field = name.partition(".")
-        if section in config and config[section][field] < least:
-            raise UserError(f"{name} is {config[section][field]}; it must be at least {least}.")
+        if fields.get(name, least) < least:
+            raise UserError(f"{name} is {fields[name]}; it must be at least {least}.")
+    if not all(width >= 4 for width in fields.get("net.unet.channels", ())):
+        raise UserError(f"net.unet.channels is {fields['net.unet.channels']}; each level needs at least 4 channels.")
     if "sampler" in config:
         samplers.find(config.sampler.name)  # now, and not after the training
     dataset = data.load(config.data)

@@ -28,12 +28,19 @@ def trials(module, name, config):
     names = sorted(key.removeprefix("sweep_") for key in vars(module) if key.startswith("sweep_"))
     if name not in names:
         raise UserError(f"there is no sweep '{name}' in {module.__file__}; {nearest(name, names)}")
-    return [(label(overrides), override(config, overrides)) for overrides in getattr(module, f"sweep_{name}")()]
+    sweep = list(getattr(module, f"sweep_{name}")())
+    labels = [label(overrides) for overrides in sweep]
+    if len(set(labels)) < len(sweep):  # fields of one name in different sections
+        labels = [label(overrides, whole=True) for overrides in sweep]
+    twice = [x for x in labels if labels.count(x) > 1]
+    if twice:
+        raise UserError(f"sweep '{name}' yields {twice[0]} more than once; leave the second out.")
+    return [(x, override(config, overrides)) for x, overrides in zip(labels, sweep)]
 
 
-def label(overrides):
-    """A folder name for a trial: its overrides, shortest form."""
-    parts = [f"{field.split('.')[-1]}={value}" for field, value in overrides.items()]
+def label(overrides, whole=False):
+    """A folder name for a trial: its overrides, with the last part of each field's name, or the whole."""
+    parts = [f"{field if whole else field.split('.')[-1]}={value}" for field, value in overrides.items()]
     return ",".join(parts).replace("/", "_").replace(" ", "")
 
 

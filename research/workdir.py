@@ -16,9 +16,14 @@ FREE = ("mesh", "data.dir")  # what a restart may change: where it runs, not wha
 
 
 def write_json(path, value):
-    """Writes `value` as indented JSON, whole or not at all."""
+    """Writes a dict as indented JSON, whole or not at all; see `finite`."""
     with replacing(path) as file:
-        file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+        file.write((json.dumps(finite(value), indent=2, sort_keys=True) + "\n").encode())
+
+
+def finite(value):
+    """A dict whose numbers that are not finite are None, which JSON writes as null: so every reader takes it."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in value.items()}
 
 
 def flatten(config, prefix=""):

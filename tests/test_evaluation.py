@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import rectified_flow_toy2d
-from research import evaluation, experiment
+from configs import activations_mlp, rectified_flow_toy2d
+from research import evaluation, experiment, sweep
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
 from research.errors import UserError
@@ -94,9 +94,8 @@ def test_an_experiment_fills_in_what_the_data_say():
 
 @pytest.mark.parametrize("field", experiment.AT_LEAST)
 def test_counts_below_their_least(field):
-    config = rectified_flow_toy2d.get_config("tiny")
-    section, _, name = field.partition(".")
-    config[section][name] = experiment.AT_LEAST[field] - 1
+    config = (activations_mlp if field.startswith("model.") else rectified_flow_toy2d).get_config("tiny")
+    config = sweep.override(config, {field: experiment.AT_LEAST[field] - 1})
     with pytest.raises(UserError, match=f"{field} is .*; it must be at least"):
         experiment.build(config)
 

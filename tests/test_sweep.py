@@ -64,6 +64,16 @@ def test_labels_are_folder_names():
     assert sweep.label({"optimizer.learning_rate": 0.1, "data.name": "a/b c"}) == "learning_rate=0.1,name=a_bc"
 
 
+def test_trials_have_different_folders(tmp_path):
+    file = tmp_path / "two.py"
+    file.write_text("def sweep_x():\n    yield {'net.mlp.width': 8}\n    yield {'net.dit.width': 8}\n")
+    names = [name for name, _ in sweep.trials(sweep.load_module(file), "x", CONFIG)]
+    assert names == ["net.mlp.width=8", "net.dit.width=8"]
+    file.write_text("def sweep_x():\n    yield {'seed': 8}\n    yield {'seed': 8}\n")
+    with pytest.raises(UserError, match="seed=8 more than once"):
+        sweep.trials(sweep.load_module(file), "x", CONFIG)
+
+
 def test_no_file():
     with pytest.raises(UserError, match="no config file"):
         sweep.load_module("nowhere.py")

@@ -22,7 +22,8 @@ def load(workdirs):
 
 
 def _layers(result, prefix):
-    return [result[name] for name in sorted(result) if name.startswith(prefix)]
+    numbers = sorted(int(name.removeprefix(prefix)) for name in result if name.startswith(prefix))
+    return [result[f"{prefix}{i:02d}"] for i in numbers]
 
 
 def draw(points):

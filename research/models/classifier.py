@@ -14,8 +14,9 @@ from research.nets.plain_mlp import PlainMLP, dead_share
 def make(config, data_shape):
     """Model of labelled data; its held-out metrics: loss, accuracy, dead_share, gradient [depth].
 
-    gradient holds, layer by layer, the norm of the loss's gradient in what enters the activations: the error that
-    backpropagation brings there. Raises UserError for data without classes.
+    gradient holds, layer by layer, the norm of one example's gradient of its loss in what enters the activations: the
+    error that backpropagation brings there, as the root of its mean square over examples. dead_share is the share of
+    units that pass no gradient for any of the examples of a batch. Raises UserError for data without classes.
     """
     if not config.data.num_classes:
         raise UserError(f"a classifier needs labelled data, and '{config.data.name}' has no classes.")
@@ -38,8 +39,12 @@ def make(config, data_shape):
         if not train:
             error = jax.grad(lambda nudge: cross_entropy(params, batch, nudge)[0])(jnp.zeros_like(z))
             metrics["dead_share"] = dead_share(activation, z)
-            largest = jnp.abs(error).max(axis=(1, 2), keepdims=True) + 1e-38  # squares of a vanished error would be 0
+            tiny = jnp.finfo(
+                jnp.float32
+            ).tiny  # squares of a vanishing error would be 0, so it is measured in its largest
+            largest = jnp.maximum(jnp.abs(error).max(axis=(1, 2), keepdims=True), tiny)
             metrics["gradient"] = largest[:, 0, 0] * jnp.sqrt(jnp.sum((error / largest) ** 2, axis=(1, 2)))
+            metrics["gradient"] *= jnp.sqrt(z.shape[1])  # the loss is a mean over examples
         return value, (metrics, None)
 
     def predict(params, x):

@@ -51,11 +51,11 @@ class Activation(nn.Module):
         return function(x, **learned)
 
 
-def hidden_width(kind, hidden):
-    """(units, inputs of these units): gated units and maxout have two inputs each, and two thirds of the units."""
-    pieces = activations.TABLE[kind].pieces if kind in activations.TABLE else 1
-    units = hidden if pieces == 1 else activations.two_thirds(hidden)
-    return units, pieces * units
+def hidden_inputs(kind, hidden):
+    """Inputs of the hidden units in a layer of width `hidden`: gated units and maxout have two, and are two thirds."""
+    activations.get(kind)  # an unknown name is a mistake here too
+    pieces = activations.TABLE[kind].pieces
+    return hidden if pieces == 1 else pieces * activations.two_thirds(hidden)
 
 
 class FeedForward(nn.Module):
@@ -72,7 +72,7 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, h):
-        _, inputs = hidden_width(self.activation, self.hidden)
+        inputs = hidden_inputs(self.activation, self.hidden)
         h = nn.Dense(inputs, dtype=self.dtype, kernel_init=self.kernel_init, name="in")(h)
         h = Activation(self.activation, name="activation")(h)
         h = nn.Dropout(self.dropout, deterministic=not self.train)(h)
@@ -139,7 +139,7 @@ class Attention(nn.Module):
     def __call__(self, h, rotate=None):
         width = h.shape[-1]
         if width % self.heads:
-            raise UserError(f"a width of {width} does not divide into {self.heads} attention heads.")
+            raise UserError(f"a width of {width} does not divide into {self.heads} attention heads; change either.")
         qkv = nn.Dense(3 * width, dtype=self.dtype, kernel_init=self.kernel_init, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(*h.shape[:-1], 3 * self.heads, width // self.heads), 3, axis=-2)
         if rotate is not None:

@@ -61,4 +61,4 @@ def _convolution(eqn):
         taps *= sum(0 <= p <= (left[axis] - 1) * stretch and p % stretch == 0 for p in places)
     batch, channels = (out[numbers.out_spec[i]] for i in (0, 1))
     inputs = kernel[numbers.rhs_spec[1]]  # input channels of one group
-    return 2 * taps * channels * inputs * batch // params["batch_group_count"]
+    return 2 * taps * channels * inputs * batch

@@ -1,9 +1,11 @@
-"""The residual network inside of a coupling layer (Dinh et al. 2017, RealNVP, section 3.5), with weight norm."""
+"""The residual network inside of a coupling layer (Dinh et al. 2017, RealNVP, section 3.7), with weight norm alone."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from research.errors import UserError
 from research.nets import blocks
+from research.nets.embedding import LabelTable
 
 
 class Block(nn.Module):
@@ -50,8 +52,9 @@ class CouplingResNet(nn.Module):
     def __call__(self, x, condition=None, train=False):
         c = condition
         if self.num_classes:
-            row = jnp.zeros(len(x), jnp.int32) if c is None else c.astype(jnp.int32) + 1
-            c = nn.Embed(self.num_classes + 1, self.width, name="label")(row)
+            c = LabelTable(self.num_classes, self.width, name="label")(len(x), c)
+        if c is not None and c.shape[:-1] != x.shape[:1]:
+            raise UserError(f"a condition here is vectors [{len(x)}, K], not {c.shape}; labels need num_classes.")
         h = blocks.WeightNormConv(self.width, self.size, self.dtype, name="in")(x)
         fields = self.width, self.size, self.activation, self.dropout, train, self.dtype
         if x.ndim == 2:

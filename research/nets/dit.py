@@ -103,7 +103,10 @@ class DiT(nn.Module):
                 f"not examples of shape {x.shape[1:]}; change net.dit.patch or net.name."
             )
         height, width, channels = x.shape[1:]
-        c = Embedding(self.width, TIME_FEATURES, self.num_classes, name="embedding")(t, label)
+        embedding = Embedding(
+            self.width, TIME_FEATURES, self.num_classes, nn.initializers.normal(0.02), name="embedding"
+        )
+        c = embedding(t, label)
         h = nn.Dense(self.width, dtype=self.dtype, kernel_init=XAVIER, name="in")(patchify(x, self.patch))
         angles = self._angles(height // self.patch, width // self.patch)
         if self.positions == "sincos":
@@ -122,6 +125,8 @@ class DiT(nn.Module):
         size = self.width if self.positions == "sincos" else self.width // self.heads
         if self.positions not in ("sincos", "rope"):
             raise UserError(f"net.dit.positions is '{self.positions}'; choose sincos or rope.")
+        if self.width % self.heads:
+            raise UserError(f"net.dit.width of {self.width} does not divide into net.dit.heads of {self.heads}.")
         if size % 4:
             raise UserError(
                 f"{self.positions} positions need a size that divides by 4, not {size}: change net.dit.width."

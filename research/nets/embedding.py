@@ -1,5 +1,7 @@
 """What a net is told besides its input: the time, and a class label that may be missing."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,16 +22,30 @@ class Embedding(nn.Module):
     dim: int
     features: int
     num_classes: int | None = None
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    label_init: Callable = nn.initializers.normal(0.02)
 
     @nn.compact
     def __call__(self, t, label=None):
-        h = jax.nn.silu(nn.Dense(self.dim, name="time_in")(sinusoids(t, self.features)))
-        h = nn.Dense(self.dim, name="time_out")(h)
+        h = nn.Dense(self.dim, kernel_init=self.kernel_init, name="time_in")(sinusoids(t, self.features))
+        h = nn.Dense(self.dim, kernel_init=self.kernel_init, name="time_out")(jax.nn.silu(h))
         if not self.num_classes:
             return h
-        # Row 0 stands for 'no label', so that dropping a label is an index and not a second net.
-        table = nn.Embed(self.num_classes + 1, self.dim, name="label")
-        return h + table(jnp.zeros(t.shape, jnp.int32) if label is None else label.astype(jnp.int32) + 1)
+        return h + LabelTable(self.num_classes, self.dim, self.label_init, name="label")(len(t), label)
+
+
+class LabelTable(nn.Module):
+    """A row [B, dim] of a table for each label [B]; -1, and None for all of them, stands for 'no label'."""
+
+    num_classes: int
+    dim: int
+    embedding_init: Callable = nn.initializers.normal(0.02)
+
+    @nn.compact
+    def __call__(self, batch, label=None):
+        # Row 0 is 'no label', so that dropping a label is an index and not a second net.
+        row = jnp.zeros(batch, jnp.int32) if label is None else label.astype(jnp.int32) + 1
+        return nn.Embed(self.num_classes + 1, self.dim, embedding_init=self.embedding_init, name="rows")(row)
 
 
 def drop_labels(key, label, rate):

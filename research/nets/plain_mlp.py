@@ -44,18 +44,20 @@ class PlainMLP(nn.Module):
     def __call__(self, x, nudge=None):
         if self.initializer not in INITIALIZERS:
             raise UserError(f"the initializer is '{self.initializer}'; choose one of {', '.join(INITIALIZERS)}.")
-        _, inputs = blocks.hidden_width(self.activation, self.width)
+        inputs = blocks.hidden_inputs(self.activation, self.width)
         kernel_init = INITIALIZERS[self.initializer]
         z = nn.Dense(inputs, kernel_init=kernel_init, name="in")(x.reshape(len(x), -1))
         nudge = jnp.zeros((self.depth, *z.shape)) if nudge is None else nudge
-        stack = nn.scan(
-            lambda layer, z, nudge: layer(z + nudge),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.depth - 1,
-        )
-        layers = Layer(inputs, self.activation, self.initializer, name="layers")
-        z, hidden = stack(layers, z, nudge[:-1])
+        hidden = z[:0].reshape(0, *z.shape)
+        if self.depth > 1:  # a stack of none would have empty parameters
+            stack = nn.scan(
+                lambda layer, z, nudge: layer(z + nudge),
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                length=self.depth - 1,
+            )
+            layers = Layer(inputs, self.activation, self.initializer, name="layers")
+            z, hidden = stack(layers, z, nudge[:-1])
         z = z + nudge[-1]
         h = blocks.Activation(self.activation, name="activation")(z)
         out = nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal(), name="out")(h)

@@ -57,6 +57,8 @@ class AttentionBlock(nn.Module):
     def __call__(self, h):
         tokens = blocks.group_norm(h.shape[-1], self.dtype, "norm")(h).reshape(h.shape[0], -1, h.shape[-1])
         heads = max(h.shape[-1] // self.head_dim, 1)
+        if h.shape[-1] % heads:
+            raise UserError(f"{h.shape[-1]} channels do not divide into heads; change net.unet.head_dim.")
         attention = blocks.Attention(heads, self.dtype, last_init=blocks.ZEROS, name="attention")
         return h + attention(tokens).reshape(h.shape)
 
@@ -64,10 +66,12 @@ class AttentionBlock(nn.Module):
 class UNet(nn.Module):
     """Output of the shape of x from x, times t [B] and labels [B]; twice the channels with learned_sigma.
 
-    x is images [B, H, W, C], sequences [B, L, C] or tables [B, D], whose columns are taken as a padded sequence.
+    x is images [B, H, W, C], sequences [B, L, C] or tables [B, D], whose columns are taken as a sequence, padded by
+    zeros to a length that halves; norms and attention see the padding.
     `channels` gives the width of each level, each half the size of the one before; `blocks` the residual blocks a level
     on the way down, one more on the way up; `attention` the sizes (8, 16: of H or L) at which it follows every block.
-    Raises UserError where a size does not halve evenly at every level.
+    Raises UserError where a size does not halve evenly at
+    every level, and for attention at a size that no level has.
     """
 
     channels: tuple[int, ...] = (32, 64)
@@ -98,14 +102,23 @@ class UNet(nn.Module):
                 f"not of shape {x.shape[1:]}; change net.unet.channels or net.name."
             )
         c = Embedding(4 * self.channels[0], self.channels[0], self.num_classes, name="embedding")(t, label)
-        block_class = nn.remat(ResBlock) if self.remat else ResBlock
+        sizes = {x.shape[1] >> level for level in range(levels)}
+        if not sizes.issuperset(self.attention):
+            raise UserError(
+                f"net.unet.attention is {self.attention}, but the levels have sizes {sorted(sizes, reverse=True)}; "
+                "name some of these."
+            )
+        block_class, attention_class = (nn.remat(c) if self.remat else c for c in (ResBlock, AttentionBlock))
 
         def attend(h, name):
-            return AttentionBlock(self.head_dim, self.dtype, name=f"{name}_attention")(h)
+            return attention_class(self.head_dim, self.dtype, name=f"{name}_attention")(h)
 
-        def block(h, level, name, attention=False):
+        def block(h, level, name):
             fields = self.channels[level], self.scale_shift, self.activation, self.dropout, train, self.dtype
-            h = block_class(*fields, name=name)(h, c)
+            return block_class(*fields, name=name)(h, c)
+
+        def attended_block(h, level, name):
+            h = block(h, level, name)
             return attend(h, name) if h.shape[1] in self.attention else h
 
         h = blocks.conv(self.channels[0], dims, "in", dtype=self.dtype)(x)
@@ -115,12 +128,12 @@ class UNet(nn.Module):
                 h = blocks.conv(self.channels[level - 1], dims, f"shrink_{level}", strides=2, dtype=self.dtype)(h)
                 skips.append(h)
             for i in range(self.blocks):
-                h = block(h, level, f"down_{level}_{i}")
+                h = attended_block(h, level, f"down_{level}_{i}")
                 skips.append(h)
         h = block(attend(block(h, -1, "middle_0"), "middle"), -1, "middle_1")
         for level in reversed(range(levels)):
             for i in range(self.blocks + 1):
-                h = block(jnp.concatenate([h, skips.pop()], axis=-1), level, f"up_{level}_{i}")
+                h = attended_block(jnp.concatenate([h, skips.pop()], axis=-1), level, f"up_{level}_{i}")
             if level:
                 for axis in range(1, dims + 1):
                     h = jnp.repeat(h, 2, axis=axis)

@@ -56,16 +56,11 @@ def _follow(graph, x, rng):
 
 def _apply(layer, x, rng):
     space, channels = range(x.ndim - 2), x.shape[-1]
-    kernel = tuple(layer.kernel[d] if isinstance(layer.kernel, tuple) else layer.kernel for d in space)
+    kernel, dilation = zip(*(layer.taps(d) for d in space))
     stride = tuple(layer.at(d)[1] for d in space)
-    dilation = tuple(layer.dilation[d] if isinstance(layer.dilation, tuple) else layer.dilation for d in space)
     pads = [layer.pads(d, x.shape[d + 1]) for d in space]
-    if layer.kind == "pool":
-        whole = [(1, *values, 1) for values in (kernel, stride)], [(0, 0), *pads, (0, 0)], (1, *dilation, 1)
-        summed = lax.reduce_window(x, np.zeros((), x.dtype), lax.add, *whole[0], whole[1], window_dilation=whole[2])
-        return summed / np.prod(kernel).astype(x.dtype)
-    weights = rng.uniform(0.5, 1.5, (*kernel, 1, 1)) / np.prod(kernel)
-    weights = np.broadcast_to(weights, (*kernel, 1, channels)).astype(x.dtype)
+    weights = np.ones((*kernel, 1, 1)) if layer.kind == "pool" else rng.uniform(0.5, 1.5, (*kernel, 1, 1))
+    weights = np.broadcast_to(weights / np.prod(kernel), (*kernel, 1, channels)).astype(x.dtype)
     letters = "XYZ"[: len(kernel)]
     layout, spread = (f"N{letters}C", f"{letters}IO", f"N{letters}C"), {}
     if layer.transposed:

@@ -14,7 +14,8 @@ def top_down(layers):
     """Receptive field of one unit at the top: N_{l-1} = (N_l - 1) stride + kernel; the maximum over paths.
 
     An int, or a tuple where dimensions differ. Padding does not matter. Below a transposed layer the widest of its
-    phases counts. Raises UserError where the layers' numbers of dimensions differ.
+    phases counts at each step, which can be one more than any unit sees. Raises UserError where the layers' numbers of
+    dimensions differ.
     """
     return joined([_down(layers, dim, 1) for dim in range(dimensions(layers))])
 

@@ -128,9 +128,17 @@ def main_axis(b):
 
 def first_padding(b, axis):
     """How far before position 0 the first unit along `axis` sees; by later ones where it sees nothing."""
+    b = listed(b, axis)
     low = b.low.min(axis=tuple(k for k in range(b.low.ndim) if k != axis)) if b.shape else b.low.reshape(1)
     rate = b.shift[axis] / len(low) if b.shape else 0
     return next(math.ceil(i * rate - first) for i, first in enumerate(low) if math.isfinite(first))
+
+
+def listed(b, axis):
+    """b with every unit of all axes but `axis`: what one unit along it sees is the union of theirs."""
+    for k in range(len(b.shape)):
+        b = units(b, k) if k != axis else b
+    return b
 
 
 def contract(b, axes, reduction=False):

@@ -1,6 +1,7 @@
 """Follows bounds through the equations of a jaxpr: calls, loops and branches."""
 
 import functools
+import math
 
 import numpy as np
 from jax.extend.core import Literal
@@ -9,17 +10,7 @@ from research.receptive_field import mixing, rules
 from research.receptive_field.bounds import contract, put, union
 from research.receptive_field.reshape import drop, insert
 
-CALLS = (
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "remat",
-    "remat2",
-    "checkpoint",
-    "custom_jvp_call",
-    "custom_vjp_call",
-)
+CALLS = ("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
 def interpret(jaxpr, arguments, statistics):
@@ -30,7 +21,7 @@ def interpret(jaxpr, arguments, statistics):
         return None if isinstance(variable, Literal) else known.get(variable)
 
     for eqn in jaxpr.eqns:
-        operands = [read(v) for v in eqn.invars]
+        operands = [read(v) if math.prod(v.aval.shape) else None for v in eqn.invars]  # an empty array sees nothing
         if any(b is not None for b in operands):
             known.update(zip(eqn.outvars, _equation(eqn, operands, statistics)))
     return [read(v) for v in jaxpr.outvars]

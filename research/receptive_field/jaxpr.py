@@ -13,7 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.errors import UserError
-from research.receptive_field.bounds import Bounds, at, constant, first_padding, is_empty, is_global, main_axis, start
+from research.receptive_field.bounds import (
+    Bounds,
+    at,
+    constant,
+    first_padding,
+    is_empty,
+    is_global,
+    listed,
+    main_axis,
+    start,
+)
 from research.receptive_field.interpret import interpret
 
 
@@ -57,10 +67,14 @@ def of(fn, input_shape, *, spatial_axes=None, statistics=True, dtype=jnp.float32
     spatial_axes default to all but the first and last. statistics=False leaves out means (sums, maxima, ...) over space
     that come back by broadcasting: those of a group norm or a squeeze-excitation, by which a net sees everything.
     Paths are united; a warning tells where strides of paths disagree. What a primitive may see is never left out: an
-    unknown one sees everything. Raises UserError where fn returns more than one array.
+    unknown one sees everything, and so does jax.image.resize, whose indices are computed (jnp.repeat is followed).
+    Where padding wraps around, size counts the pixels in between. Raises UserError where fn returns more than one
+    array, or the input has no such axes.
     """
     spatial = range(1, len(input_shape) - 1) if spatial_axes is None else spatial_axes
-    spatial = [range(len(input_shape))[axis] for axis in spatial]
+    if not all(-len(input_shape) <= axis < len(input_shape) for axis in spatial) or 0 in input_shape:
+        raise UserError(f"an array of shape {tuple(input_shape)} has no spatial axes {tuple(spatial)} to look at.")
+    spatial = [axis % len(input_shape) for axis in spatial]
     closed = jax.make_jaxpr(fn)(jax.ShapeDtypeStruct(tuple(input_shape), dtype))
     if len(closed.jaxpr.outvars) != 1:
         raise UserError(f"receptive_field.of takes a function of one array to one, not to {len(closed.jaxpr.outvars)}.")
@@ -98,16 +112,11 @@ def _measure(b, axis):
 
 def _carrier(b, within, axis):
     """The output axis that carries a dimension: where the interval moves, else the input's axis."""
-    for found in (
-        main_axis(b),
-        max(range(len(b.shape)), key=lambda k: abs(b.shift[k]), default=None),
-        main_axis(within),
-    ):
-        if found is not None and (b.shift[found] or b.low.shape[found] > 1 or within.low.shape[found] > 1):
-            return found
-    return min(axis, len(b.shape) - 1)
+    found = (main_axis(b), main_axis(within), min(axis, len(b.shape) - 1))
+    return next(k for k in found if k is not None)
 
 
 def _ends(b, axis, unit):
+    b = listed(b, axis)
     low, high = at(b, axis, np.array([unit])) if b.shape else (b.low, b.high)
     return tuple(int(end) if math.isfinite(end) else float(end) for end in (low.min(), high.max()))

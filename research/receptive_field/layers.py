@@ -44,6 +44,10 @@ class Layer:
         kernel, stride, dilation = (_pick(v, dim) for v in (self.kernel, self.stride, self.dilation))
         return dilation * (kernel - 1) + 1, stride
 
+    def taps(self, dim):
+        """(kernel, dilation) along a dimension."""
+        return _pick(self.kernel, dim), _pick(self.dilation, dim)
+
     def pads(self, dim, length):
         """(low, high) padding along a dimension of `length` units; SAME is TensorFlow's: the odd one is at the end."""
         kernel, stride = self.at(dim)

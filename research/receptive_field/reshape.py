@@ -65,12 +65,9 @@ def _merge(b, axis):
 def _split(b, axis, inner):
     """`axis` as two, the second of length `inner`."""
     length = b.shape[axis]
-    if inner == 1 or _still(b, axis):
+    if _still(b, axis):
         b = insert(b, axis + 1)
-        shape = (*b.shape[:axis], length // inner, inner, *b.shape[axis + 2 :])
-        return b._replace(shape=shape)
-    if inner == length:
-        return insert(b, axis)
+        return b._replace(shape=(*b.shape[:axis], length // inner, inner, *b.shape[axis + 2 :]))
     b = units(b, axis) if b.exact else units(b, axis, math.lcm(b.low.shape[axis], inner))
     apart = (*b.low.shape[:axis], -1, inner, *b.low.shape[axis + 1 :])
     wide = insert(b, axis + 1)

@@ -19,13 +19,13 @@ def v1(depth):
         for unit in range(1, count + 1):
             stride = 2 if unit == count and block < 4 else 1
             last = unit == count
-            graph.append(_bottleneck(1, stride, f"block{block}" if last else f"block{block}/unit{unit}"))
+            graph.append(_bottleneck(stride, f"block{block}" if last else f"block{block}/unit{unit}"))
     return tuple(graph)
 
 
 def v1_5(depth):
     """torchvision's: the first unit of blocks 2 to 4 strides, on its 3x3."""
-    return _torchvision(depth, lambda stride, name: _bottleneck(1, stride, name))
+    return _torchvision(depth, _bottleneck)
 
 
 def basic(depth):
@@ -42,18 +42,13 @@ def _torchvision(depth, make):
     return tuple(graph)
 
 
-def _bottleneck(first, stride, name):
-    """1x1, 3x3, 1x1 beside a skip; the strides of the first two."""
-    shortcut = () if first * stride == 1 else (pool(1, first * stride, name="shortcut"),)
-    residual = Layer(1, first, name="conv1"), Layer(3, stride, 1, name="conv2"), Layer(1, name="conv3")
+def _bottleneck(stride, name):
+    """1x1, 3x3, 1x1 beside a skip; the 3x3 strides."""
+    shortcut = () if stride == 1 else (pool(1, stride, name="shortcut"),)
+    residual = Layer(1, name="conv1"), Layer(3, stride, 1, name="conv2"), Layer(1, name="conv3")
     return parallel(shortcut, residual, name=name)
 
 
 def _two(stride, name):
     shortcut = () if stride == 1 else (pool(1, stride, name="shortcut"),)
     return parallel(shortcut, (Layer(3, stride, 1, name="conv1"), Layer(3, 1, 1, name="conv2")), name=name)
-
-
-def original(depth):
-    """The paper's: the first unit of blocks 2 to 4 strides, on its first 1x1. Size, stride and padding end as v1's."""
-    return _torchvision(depth, lambda stride, name: _bottleneck(stride, 1, name))

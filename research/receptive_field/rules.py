@@ -28,10 +28,6 @@ def _stretched(b, shape):
     return b
 
 
-def _each(eqn, operands, statistics):
-    return operands
-
-
 def _conv(eqn, operands, statistics):
     b, kernel = operands
     p, spec = eqn.params, eqn.params["dimension_numbers"]
@@ -48,7 +44,7 @@ def _conv(eqn, operands, statistics):
 
 def _channels(b, axis, groups, outputs):
     """Each group of output channels sees the units of its group of input channels."""
-    if groups == 1 or b.low.shape[axis] == 1:
+    if b.low.shape[axis] == 1:
         return put(contract(b, [axis]), axis, None, 0, outputs)
     low, high = at(b, axis, np.arange(b.shape[axis]))
     apart = (*low.shape[:axis], groups, -1, *low.shape[axis + 1 :])
@@ -105,7 +101,8 @@ def _transpose(eqn, operands, statistics):
 
 
 def _reshape(eqn, operands, statistics):
-    return [reshape(operands[0], eqn.outvars[0].aval.shape)]
+    (b,), order = operands, eqn.params["dimensions"]
+    return [reshape(b if order is None else mixing.transposed(b, order), eqn.outvars[0].aval.shape)]
 
 
 def _squeeze(eqn, operands, statistics):
@@ -118,16 +115,38 @@ def _broadcast(eqn, operands, statistics):
 
 
 def _concatenate(eqn, operands, statistics):
-    axis, length = eqn.params["dimension"], eqn.outvars[0].aval.shape[eqn.params["dimension"]]
+    axis = eqn.params["dimension"]
+    return [_joined(operands, axis, [variable.aval.shape[axis] for variable in eqn.invars])]
+
+
+def _stack(eqn, operands, statistics):
+    axis = eqn.params["axis"]
+    return [_joined([b if b is None else insert(b, axis) for b in operands], axis, [1] * len(operands))]
+
+
+def _joined(operands, axis, sizes):
+    """Operands one after another along `axis`, where they have `sizes`."""
     result, first = None, 0
     alone = sum(b is not None for b in operands) == 1
-    for variable, b in zip(eqn.invars, operands):
+    for size, b in zip(sizes, operands):
         if b is not None:
-            moved = window(b, axis, length, low=first)
-            part = moved if alone else _only(moved, axis, first, first + variable.aval.shape[axis])
-            result = union(result, part, apart=True)
-        first += variable.aval.shape[axis]
-    return [result]
+            moved = window(b, axis, sum(sizes), low=first)
+            result = union(result, moved if alone else _only(moved, axis, first, first + size), apart=True)
+        first += size
+    return result
+
+
+def _unstack(eqn, operands, statistics):
+    (b,), axis = operands, eqn.params["axis"]
+    return [drop(window(b, axis, 1, low=-i), axis) for i in range(b.shape[axis])]
+
+
+def _tile(eqn, operands, statistics):
+    (b,) = operands
+    for axis, times in enumerate(eqn.params["reps"]):
+        n, repeated = b.shape[axis], put(insert(b, axis), axis, None, 0, times)
+        b = reshape(repeated, (*b.shape[:axis], n * times, *b.shape[axis + 1 :]))
+    return [b]
 
 
 def _only(b, axis, first, last):
@@ -142,7 +161,7 @@ def _only(b, axis, first, last):
 
 
 ELEMENTWISE = """abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz
-complex conj convert_element_type copy copy_p cos cosh device_put digamma div eq eq_to erf erf_inv erfc exp exp2 expm1
+complex conj convert_element_type copy cos cosh device_put digamma div eq eq_to erf erf_inv erfc exp exp2 expm1
 floor ge gt igamma igammac
 imag integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul name ne neg
 nextafter not or polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt
@@ -155,11 +174,14 @@ RULES = {
     **dict.fromkeys(("argmax", "argmin", "reduce"), mixing.reduce),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), mixing.along("axis")),
     "sort": mixing.along("dimension"),
-    "optimization_barrier": _each,
+    "optimization_barrier": lambda eqn, operands, statistics: operands,
     "conv_general_dilated": _conv,
     "pad": _pad,
     "slice": _slice,
     "split": _split,
+    "stack": _stack,
+    "tile": _tile,
+    "unstack": _unstack,
     "rev": _reverse,
     "transpose": _transpose,
     "reshape": _reshape,

@@ -1,5 +1,6 @@
 """The table of a graph of layers, row by row, and its last line: size, stride and padding."""
 
+import functools
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class Measures(NamedTuple):
 
 class Row(NamedTuple):
     """One layer: its units, the input positions from one unit to the next (jump), what a unit sees, the padding seen
-    by the first, and where the centre of the first is, pixel 0 being at 0.5. Tuples where dimensions differ; `depth`
+    by the first, and the centre of what the first sees, pixel 0 being at 0.5. Tuples where dimensions differ; `depth`
     counts the joins around it."""
 
     name: str
@@ -35,20 +36,23 @@ class Row(NamedTuple):
 
 class _State(NamedTuple):
     length: int | None
-    jump: Fraction
-    start: Fraction
     seen: bounds.Bounds
+
+    @property
+    def jump(self):
+        return Fraction(self.seen.shift[0], self.seen.low.shape[0])
 
 
 def table(layers, input_size=None):
     """List of Row, the input first. input_size: an int or one a dimension; None leaves sizes open.
 
-    Raises UserError where nothing is left of the input, where branches differ in size, and for a strided 'SAME' layer
-    without input_size: TensorFlow pads an even input of a 3-wide kernel of stride 2 at the end only.
+    Raises UserError where nothing is left of the input, where branches differ in size or stride, and for a strided
+    'SAME' layer without input_size: TensorFlow pads an even input of a 3-wide kernel of stride 2 at the end only.
     """
+    layers = (layers,) if isinstance(layers, Layer) else layers
     dims = len(input_size) if isinstance(input_size, tuple) else dimensions(layers)
     sizes = input_size if isinstance(input_size, tuple) else (input_size,) * dims
-    states = [_State(n, Fraction(1), Fraction(1, 2), bounds.start((ENDLESS,), 0, False)) for n in sizes]
+    states = [_State(n, bounds.start((ENDLESS,), 0, False)) for n in sizes]
     rows = [_row("input", "input", states, 0)]
     _walk(layers, states, rows, 0)
     return rows
@@ -74,23 +78,19 @@ def _walk(graph, states, rows, depth):
 
 def _apply(layer, dim, state):
     n, (kernel, stride), (low, high) = state.length, layer.at(dim), layer.pads(dim, state.length)
-    dilation = layer.dilation[dim] if isinstance(layer.dilation, tuple) else layer.dilation
-    taps, middle = (kernel - 1) // dilation + 1, Fraction(kernel - 1, 2)
+    taps, dilation = layer.taps(dim)
     if layer.transposed:
         length = n and (n - 1) * stride + kernel - low - high
         seen = bounds.window(state.seen, 0, ENDLESS, taps, 1, kernel - 1 - low, stride, dilation)
-        jump = state.jump / stride
-        start = state.start + (low - middle) * jump
     else:
         length = n and (n + low + high - kernel) // stride + 1
         seen = bounds.window(state.seen, 0, ENDLESS, taps, stride, low, 1, dilation)
-        jump, start = state.jump * stride, state.start + (middle - low) * state.jump
     if length is not None and length < 1:
         raise UserError(
             f"nothing is left at layer '{layer.name or layer.kind}': {n} units reach it and its kernel spans {kernel}; "
             "give a larger input."
         )
-    return _State(length, jump, start, seen)
+    return _State(length, seen)
 
 
 def _join(part, dim, states):
@@ -100,17 +100,16 @@ def _join(part, dim, states):
             f"the branches of '{part.name or part.kind}' end with {sorted(lengths)} units along dimension {dim}; "
             "a sum needs the same number."
         )
-    seen, starts = states[0].seen, [state.start for state in states]
-    for state in states[1:]:
-        seen = bounds.union(seen, state.seen)
-    return _State(lengths.pop(), max(state.jump for state in states), sum(starts) / len(starts), seen)
+    if len({state.jump for state in states}) > 1:
+        raise UserError(f"the branches of '{part.name or part.kind}' have different strides along dimension {dim}.")
+    return _State(lengths.pop(), functools.reduce(bounds.union, (state.seen for state in states)))
 
 
 def _row(name, kind, states, depth):
     sizes = [int((s.seen.high - s.seen.low).max()) + 1 for s in states]
     padding = [bounds.first_padding(s.seen, 0) for s in states]
     jumps = [int(s.jump) if s.jump.denominator == 1 else s.jump for s in states]
-    starts = [float(s.start) for s in states]
+    starts = [float(s.seen.low[0] + s.seen.high[0] + 1) / 2 for s in states]
     return Row(name, kind, *map(joined, ([s.length for s in states], jumps, sizes, padding, starts)), depth)
 
 

@@ -20,6 +20,8 @@ def test_layers_in_order_and_one_line_a_trial(tmp_path):
     points = gradient_depth.load([run(tmp_path, "relu", result), run(tmp_path, "tanh", result)])
     assert json.loads(json.dumps(points)) == points
     assert points["relu"]["trained"] == [10.0**-i for i in range(12)] and list(points) == ["relu", "tanh"]
+    deep = {f"gradient/{i:02d}": float(i) for i in range(120)}
+    assert gradient_depth.load([run(tmp_path, "deep", deep)])["deep"]["trained"] == list(range(120))
     figure = gradient_depth.draw(points)
     for axis in figure.axes:
         assert len(axis.lines) == 2 and axis.get_yscale() == "log"

@@ -116,6 +116,17 @@ def mistaken(done, *words):
         assert word in last, last
 
 
+def test_a_model_that_predicts(tmp_path):
+    arguments = "--config=configs/activations_mlp.py:tiny", f"--workdir={tmp_path}/run", "--config.mesh.data=1"
+    done = call("run", *arguments)
+    assert done.returncode == 0 and "accuracy" in done.stdout and "parameters" in done.stderr, done.stderr
+    with np.load(tmp_path / "run" / "predictions.npz") as file:
+        right = np.mean(file["logits"].argmax(1) == file["label"])
+    found = json.loads(call("evaluate", f"--workdir={tmp_path}/run").stdout.strip().splitlines()[-1])
+    assert found["accuracy"] == pytest.approx(right, abs=1e-6) and "start/gradient/03" in found
+    mistaken(call("sample", f"--workdir={tmp_path}/run", f"--out={tmp_path}/x.npz"), "predictions.npz")
+
+
 RUN_MISTAKES = {  # arguments after --workdir: words of the sentence
     "no config": ([], ["--config is missing"]),
     "no such config": (["--config=configs/nothing.py"], ["no config file configs/nothing.py"]),
@@ -129,6 +140,10 @@ RUN_MISTAKES = {  # arguments after --workdir: words of the sentence
     "typo in a flag": ([TOY, "--workdr=x"], ["workdr"]),
     "a word that is no flag": ([TOY, "train"], ["'train' is not a flag"]),
     "data set": ([TOY, "--config.data.name=8gausians"], ["8gaussians"]),
+    "variant": ([TOY.replace("tiny", "tinny")], ["'tinny'", "tiny"]),
+    "no experiment": (["--config=configs/base.py"], ["no get_config"]),
+    "no blocks": ([TOY, "--config.net.mlp.depth=0"], ["net.mlp.depth is 0", "at least 1"]),
+    "no channels": ([TOY, "--config.net.name=unet", "--config.net.unet.channels=(0,)"], ["net.unet.channels"]),
     "model": ([TOY, "--config.model.name=rectifiedflow"], ["did you mean 'rectified_flow'"]),
     "sampler": ([TOY, "--config.sampler.name=huen"], ["heun"]),
     "optimizer": ([TOY, "--config.optimizer.name=adamv"], ["optimizer.name is 'adamv'"]),

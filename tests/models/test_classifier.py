@@ -72,6 +72,25 @@ def test_an_error_of_1e_30_is_still_told():
     params["params"]["layers"]["dense"]["kernel"] = jnp.tile(1e-8 * jnp.eye(8), (4, 1, 1))
     _, (metrics, _) = model.loss(params, KEY, batch(), train=False)
     np.testing.assert_allclose(metrics["gradient"][0] / metrics["gradient"][-1], 1e-32, rtol=1e-4)
+    params["params"]["layers"]["dense"]["kernel"] = jnp.zeros((4, 8, 8))
+    _, (metrics, _) = model.loss(params, KEY, batch(), train=False)
+    assert (metrics["gradient"][:-1] == 0).all() and metrics["gradient"][-1] > 0
+
+
+def test_the_gradient_is_one_examples_whatever_the_batch():
+    model = make()
+    params = model.init(KEY, batch())
+    whole = model.loss(params, KEY, batch(), train=False)[1][0]["gradient"]
+    rows = [{name: x[i : i + 1] for name, x in batch().items()} for i in range(6)]
+    each = np.array([model.loss(params, KEY, row, train=False)[1][0]["gradient"] for row in rows])
+    np.testing.assert_allclose(whole, np.sqrt((each**2).mean(axis=0)), rtol=1e-5)
+
+
+def test_one_hidden_layer_has_no_empty_parameters():
+    model = make(depth=1)
+    params = model.init(KEY, batch())
+    assert all(p.size for p in jax.tree.leaves(params))
+    assert model.loss(params, KEY, batch(), train=False)[1][0]["gradient"].shape == (1,)
 
 
 def test_dead_units_are_those_without_a_gradient_for_any_example():

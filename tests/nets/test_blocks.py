@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from research.errors import UserError
-from research.nets import activations, blocks, dit
+from research.nets import activations, blocks, dit, unet
 
 RNG = np.random.default_rng(0)
 
@@ -48,6 +48,40 @@ def test_attention_is_its_formula():
         out.append(jax.nn.softmax(q @ k.swapaxes(1, 2) / 2.0) @ v)
     expected = jnp.concatenate(out, axis=-1) @ own["out"]["kernel"] + own["out"]["bias"]
     np.testing.assert_allclose(net.apply(params, h), expected, atol=1e-5)
+
+
+def layer_norm(h):
+    return (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-6)
+
+
+def general(net, *arguments):
+    """Params in general position."""
+    return jax.tree.map(lambda p: normal(*p.shape) / 3, jax.eval_shape(net.init, jax.random.key(0), *arguments))
+
+
+def test_a_dit_block_is_its_formula():
+    net, h, c = dit.Block(8, 2, "gelu_tanh", 0.0, False, jnp.float32), normal(2, 5, 8), normal(2, 8)
+    own = (params := general(net, h, c, None))["params"]
+    told = np.split((jax.nn.silu(c) @ own["told"]["kernel"] + own["told"]["bias"])[:, None], 6, axis=-1)
+    attention = blocks.Attention(2).apply({"params": own["attention"]}, layer_norm(h) * (1 + told[0]) + told[1])
+    first = h + told[2] * attention
+    forward, y = own["feed_forward"], layer_norm(first) * (1 + told[3]) + told[4]
+    hidden = jax.nn.gelu(y @ forward["in"]["kernel"] + forward["in"]["bias"])
+    expected = first + told[5] * (hidden @ forward["out"]["kernel"] + forward["out"]["bias"])
+    np.testing.assert_allclose(net.apply(params, h, c, None)[0], expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale_shift", [True, False])
+def test_a_residual_block_is_its_formula(scale_shift):
+    net, h, c = unet.ResBlock(8, scale_shift, "silu", 0.0, False, jnp.float32), normal(2, 6, 4), normal(2, 8)
+    own = (params := general(net, h, c))["params"]
+    conv = lambda name, x, size=3: nn.Conv(8, (size,)).apply({"params": own[name]}, x)  # noqa: E731
+    norm = lambda name, x, groups: nn.GroupNorm(groups).apply({"params": own[name]}, x)  # noqa: E731
+    y = conv("conv_in", jax.nn.silu(norm("norm_in", h, 1)))
+    told = (jax.nn.silu(c) @ own["told"]["kernel"] + own["told"]["bias"])[:, None]
+    y = norm("norm_out", y, 2) * (1 + told[..., :8]) + told[..., 8:] if scale_shift else norm("norm_out", y + told, 2)
+    expected = conv("shortcut", h, 1) + conv("conv_out", jax.nn.silu(y))
+    np.testing.assert_allclose(net.apply(params, h, c), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_rotary_positions_see_differences_only():

@@ -1,12 +1,14 @@
 """Laws over every net: shapes, reach of gradients, independence in the batch, conditions, precision, compile time."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from research.errors import UserError
-from research.nets import activations, embedding
+from research.nets import activations, dit, embedding, mlp, unet
 from research.nets.coupling_resnet import CouplingResNet
 from research.nets.dit import DiT
 from research.nets.mlp import MLP
@@ -20,7 +22,7 @@ NETS = {  # name: (linen module, shape of an example, whether it is told the tim
     "unet": (lambda **k: UNet(**UNET, **k), (4, 6, 3), True),
     "unet_ddpm": (lambda **k: UNet(**ONE_LEVEL, scale_shift=False, **k), (2, 4, 1), True),
     "unet_sequence": (lambda **k: UNet(**ONE_LEVEL, **k), (2, 3), True),
-    "unet_table": (lambda **k: UNet(**UNET, **k), (5,), True),
+    "unet_table": (lambda **k: UNet(**UNET | dict(attention=(3,)), **k), (5,), True),
     "dit": (lambda **k: DiT(**DIT, **k), (4, 6, 3), True),
     "dit_rope": (lambda **k: DiT(**DIT, positions="rope", **k), (4, 4, 1), True),
     "coupling_vectors": (lambda **k: CouplingResNet(width=16, depth=2, **k), (3,), False),
@@ -125,8 +127,10 @@ def test_remat_changes_memory_and_no_number(built):
     again = net.clone(remat=True)
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, jax.random.key(0), *arguments))
     np.testing.assert_allclose(jax.jit(again.apply)(params, *arguments), apply(params, *arguments), atol=1e-6)
-    jaxpr = str(jax.make_jaxpr(jax.grad(lambda p: again.apply(p, *arguments).sum()))(params))
-    assert "checkpoint" in jaxpr or "remat" in jaxpr
+    wrapped = lambda net: str(jax.make_jaxpr(net.apply)(params, *arguments)).count("remat2[")  # noqa: E731
+    assert wrapped(net) == 0 < wrapped(again)
+    if isinstance(net, UNet):  # every block, those of attention too
+        assert wrapped(again) == sum(n.startswith(("down", "up", "middle")) for n in params["params"])
 
 
 @pytest.mark.parametrize("name", ["mlp", "unet_table", "dit", "coupling_vectors"])
@@ -143,6 +147,33 @@ def test_every_net_takes_every_activation(name, kind):
         "embedding",
     }
     assert learned == set(activations.TABLE[kind].learned)
+
+
+@pytest.mark.parametrize("positions", ["sincos", "rope"])
+def test_a_transformer_knows_where_its_patches_are(positions):
+    net, (x, t, _) = DiT(**DIT, positions=positions), inputs((4, 4, 1), True)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda p: draw(rng, p.shape), jax.eval_shape(net.init, jax.random.key(0), x, t))
+    swapped = np.concatenate([x[:, 2:], x[:, :2]], axis=1)  # the upper patches and the lower
+    out = net.apply(params, swapped, t)
+    assert jnp.abs(jnp.concatenate([out[:, 2:], out[:, :2]], axis=1) - net.apply(params, x, t)).max() > 1e-3
+
+
+FRESH = {  # blocks that are the identity before any training, whatever they are told
+    "mlp": (lambda: mlp.Block(8, "silu", 0.0, False, jnp.float32), (4, 8), ()),
+    "unet": (lambda: unet.ResBlock(8, True, "silu", 0.0, False, jnp.float32), (4, 3, 3, 8), ()),
+    "attention": (lambda: unet.AttentionBlock(8, jnp.float32), (4, 3, 3, 8), None),
+    "dit": (lambda: dit.Block(8, 2, "gelu_tanh", 0.0, False, jnp.float32), (4, 5, 8), (None,)),
+}
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_a_fresh_block_is_the_identity(name):
+    make, shape, more = FRESH[name]
+    h, c = (np.random.default_rng(0).normal(size=s).astype(np.float32) for s in (shape, (4, 8)))
+    arguments = (h,) if more is None else (h, c, *more)
+    out, _ = make().init_with_output(jax.random.key(0), *arguments)
+    np.testing.assert_array_equal(out[0] if isinstance(out, tuple) else out, h)
 
 
 @pytest.mark.parametrize("name", ["unet", "dit"])
@@ -182,15 +213,26 @@ def test_a_deeper_stack_is_the_same_program(name):
         (DiT(**DIT), (5, 4, 1), "patch of 2"),
         (DiT(**DIT), (5,), "patch of 2"),
         (DiT(**DIT | {"width": 18}), (4, 4, 1), "divides by 4"),
-        (DiT(**DIT | {"heads": 3}), (4, 4, 1), "attention heads"),
+        (DiT(**DIT | {"heads": 3}), (4, 4, 1), "net.dit.heads"),
         (DiT(**DIT, positions="learned"), (4, 4, 1), "sincos or rope"),
+        (UNet(channels=(8, 8), attention=(3,)), (4, 4, 1), r"sizes \[4, 2\]"),
+        (UNet(channels=(12, 12), head_dim=5), (4, 4, 1), None),
+        (UNet(channels=(10,), head_dim=3), (4, 4, 1), "head_dim"),
         (MLP(activation="rellu"), (3,), "relu"),
         (UNet(channels=(7, 7), activation="maxout"), (4, 4, 1), "pairs"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(net, shape, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=sentence) if sentence else contextlib.nullcontext():
         jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
+
+
+def test_labels_without_classes_are_no_condition():
+    with pytest.raises(UserError, match="labels need num_classes"):
+        CouplingResNet().init(jax.random.key(0), jnp.zeros((3, 2)), jnp.zeros(3, int))
+    own = CouplingResNet(width=8, depth=1)
+    params = own.init(jax.random.key(0), jnp.ones((3, 2)), jnp.ones((3, 4)))
+    assert own.apply(params, jnp.ones((3, 2)), jnp.ones((3, 4))).shape == (3, 2)
 
 
 def test_sinusoids_are_unit_pairs_and_tell_times_apart():

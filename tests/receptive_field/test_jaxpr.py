@@ -254,3 +254,53 @@ def test_no_warning_where_strides_agree():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert measures(lambda x: conv(x, 3, 2) + conv(x, 1, 2)) == (3, 2, 0)
+
+
+def per_example(x, w):
+    layout = ("NXC", "XIO", "NXC")
+    return lax.conv_general_dilated(x[None], w, (1,), "SAME", dimension_numbers=layout)[0]
+
+
+def haar(x):
+    even, odd = x[:, ::2], x[:, 1::2]
+    return jnp.stack([even + odd, even - odd], axis=-1)
+
+
+ROW = (1, 16, 4)
+FOLLOWED = {  # functions of [1, 16, 4] whose every unit is checked against the gradient
+    "a reshape that permutes": lambda x: lax.reshape(x, (1, 4, 16), (0, 2, 1)),
+    "columns first": lambda x: jnp.reshape(x, (1, 4, 16), order="F"),
+    "a kernel each": lambda x: jax.vmap(per_example)(x, np.ones((1, 3, 4, 4), np.float32)),
+    "stack": lambda x: jnp.stack([x, 2 * x], axis=2).reshape(1, 32, 4),
+    "haar": haar,
+    "tile": lambda x: jnp.tile(x, (1, 2, 1)),
+    "unstack": lambda x: jnp.stack(jnp.unstack(x, axis=2)[::-1], axis=2),
+    "windows": lambda x: x.reshape(4, 4, 4),
+    "squeeze": lambda x: x.reshape(1, 8, 8),
+    "squeeze and flip": lambda x: x.reshape(1, 8, 8)[..., ::-1],
+    "roll by nothing": lambda x: sum(jnp.roll(x, s, 1) for s in (0, 1)),
+    "an empty piece": lambda x: jnp.concatenate([x[:, :0], x + x[:, :0].sum()], axis=1),
+    "edges": lambda x: jnp.pad(x, ((0, 0), (2, 1), (0, 0)), mode="edge"),
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_every_unit_sees_what_its_gradient_does(name):
+    fn = FOLLOWED[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an edge repeated has another stride than the rest
+        field = of(fn, ROW)
+    jacobian = np.asarray(jax.jacrev(fn)(jnp.ones(ROW)))
+    axis, rank = field.axes[0], jacobian.ndim - 3
+    seen = (jacobian != 0).any(axis=(*(k for k in range(rank) if k != axis), rank, rank + 2))
+    for unit, row in enumerate(seen):
+        where = np.nonzero(row)[0]
+        assert field.support(unit) == ((where[0], where[-1]),), unit
+        (low, high), n = field.interval(unit)[0], ROW[1]
+        assert (max(low, 0) <= where[0] and where[-1] <= min(high, n - 1)) or name == "edges"  # which differ in strides
+
+
+@pytest.mark.parametrize("shape, axes", [((1, 4, 4, 1), (5,)), ((1, 0, 4), None)])
+def test_axes_that_are_not_there(shape, axes):
+    with pytest.raises(UserError, match="no spatial axes"):
+        of(lambda x: x, shape, spatial_axes=axes)

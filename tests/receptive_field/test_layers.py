@@ -159,3 +159,14 @@ def test_mistakes_are_one_sentence(make, words):
     with pytest.raises(UserError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_the_start_is_the_centre_of_what_the_first_unit_sees():
+    causal = (parallel((), Layer(2, 1, (1, 0))),)
+    assert table(causal, 8)[-1].start == 0.0  # positions -1 and 0
+    assert table(Layer(5, 2, 2), 9)[-1].start == 0.5
+
+
+def test_branches_of_different_strides_have_no_table():
+    with pytest.raises(UserError, match="different strides"):
+        table((parallel(Layer(3, 2, 1), Layer(3, 1, 1)),))
