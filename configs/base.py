@@ -173,7 +173,7 @@ def tiny(config, **data_fields):
     config.optimizer.warmup_steps = 2
     if "net" in config:
         config.net.mlp.update({"width": 16, "depth": 2})
-        config.net.unet.update({"channels": (8, 16), "blocks": 1})
+        config.net.unet.update({"channels": (8,), "blocks": 1})
         config.net.dit.update({"width": 32, "depth": 2, "heads": 2})
     if "sampler" in config:
         config.sampler.update({"num_steps": 2, "num_samples": 32})

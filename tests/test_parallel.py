@@ -40,7 +40,7 @@ def test_eight_devices_agree_with_one(built, single, tmp_path, mesh):
     state, losses = run(built, config(**mesh), tmp_path)
     assert len(losses) == STEPS
     np.testing.assert_allclose(losses, single[1], rtol=1e-5)
-    kernel = state["params"]["params"]["blocks"]["in"]["kernel"]
+    kernel = state["params"]["params"]["blocks"]["feed_forward"]["in"]["kernel"]
     assert len({str(shard.index) for shard in kernel.addressable_shards}) == mesh.get("fsdp", 1)
 
 

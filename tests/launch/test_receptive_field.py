@@ -14,8 +14,9 @@ def test_an_architecture_is_a_table_and_a_last_line():
     done = call("receptive_field", "--arch=vgg16", "--input=224")
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert lines[0].split()[:4] == ["layer", "kind", "output", "jump"] and len(lines) == 1 + 1 + 18 + 1
-    assert lines[-2].split() == ["pool5", "pool", "7", "32", "212", "90", "16"]
+    assert lines[0].split()[:4] == ["layer", "kind", "output", "jump"] and len(lines) == 1 + 1 + 18 + 2
+    assert lines[-2].startswith("jump: pixels")
+    assert lines[-3].split() == ["pool5", "pool", "7", "32", "212", "90", "16"]
     assert lines[-1] == "size 212, stride 32, padding 90"
 
 
