@@ -52,12 +52,16 @@ def draw(rng, shape):
     return (rng.normal(size=shape) / np.sqrt(fan_in) + (len(shape) == 1) * 0.5).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["mlp", "unet_table", "dit", "coupling_vectors", "coupling_images"])
+@pytest.mark.parametrize("name", ["mlp", "dit", "coupling_vectors", "coupling_images"])
 def test_a_fresh_net_predicts_zero(name):
     make, shape, timed = NETS[name]
     net, arguments = make(num_classes=5), inputs(shape, timed)
     params = jax.jit(net.init)(jax.random.key(0), *arguments)
     assert (jax.jit(net.apply)(params, *arguments) == 0).all()
+
+
+def program(net, params, arguments):
+    return str(jax.make_jaxpr(net.apply)(params, *arguments))
 
 
 def changed(x, index, value):
@@ -98,15 +102,16 @@ def test_every_entry_of_the_input_and_all_that_is_told_matter(built):
     assert (base[0] != apply(params, x, *told[:-1], changed(told[-1], 0, 1))[0]).any()
 
 
-def test_a_missing_label_is_minus_one(built):
-    _, params, (x, *told), apply = built
-    none = apply(params, x, *told[:-1], changed(told[-1], slice(None), -1))
-    np.testing.assert_allclose(apply(params, x, *told[:-1]), none, atol=1e-6)
+def test_a_missing_label_is_minus_one():
+    table = embedding.LabelTable(5, 8)
+    params = table.init(jax.random.key(0), 3)
+    np.testing.assert_array_equal(table.apply(params, 3), table.apply(params, 3, jnp.full(3, -1)))
+    assert (table.apply(params, 3) != table.apply(params, 3, jnp.array([0, 1, 4]))).any(axis=1).all()
 
 
 def test_bf16_computes_near_f32_with_f32_parameters(built):
     net, params, arguments, apply = built
-    half = net.clone(dtype=jnp.bfloat16)
+    half = net.clone(dtype=jnp.bfloat16, remat=True)  # which changes no number, and spares a compilation
     fresh = jax.eval_shape(half.init, jax.random.key(0), *arguments)
     assert {p.dtype for p in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
     exact, rough = apply(params, *arguments), jax.jit(half.apply)(params, *arguments)
@@ -115,26 +120,30 @@ def test_bf16_computes_near_f32_with_f32_parameters(built):
 
 
 def test_dropout_acts_in_training_only(built):
-    net, params, arguments, apply = built
+    net, params, arguments, _ = built
     loud = net.clone(dropout=0.5)
     dropped = jax.jit(lambda key: loud.apply(params, *arguments, train=True, rngs={"dropout": key}))
     assert (dropped(jax.random.key(0)) != dropped(jax.random.key(1))).any()
-    np.testing.assert_allclose(jax.jit(loud.apply)(params, *arguments), apply(params, *arguments), atol=1e-5)
+    assert program(loud, params, arguments) == program(net, params, arguments)
 
 
-def test_remat_changes_memory_and_no_number(built):
-    net, params, arguments, apply = built
+def test_remat_wraps_every_block(built):
+    net, params, arguments, _ = built
     again = net.clone(remat=True)
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, jax.random.key(0), *arguments))
-    np.testing.assert_allclose(jax.jit(again.apply)(params, *arguments), apply(params, *arguments), atol=1e-6)
-    wrapped = lambda net: str(jax.make_jaxpr(net.apply)(params, *arguments)).count("remat2[")  # noqa: E731
-    assert wrapped(net) == 0 < wrapped(again)
+    plain, wrapped = (program(n, params, arguments).count("remat2[") for n in (net, again))
+    assert plain == 0 < wrapped
     if isinstance(net, UNet):  # every block, those of attention too
-        assert wrapped(again) == sum(n.startswith(("down", "up", "middle")) for n in params["params"])
+        assert wrapped == sum(n.startswith(("down", "up", "middle")) for n in params["params"])
 
 
-@pytest.mark.parametrize("name", ["mlp", "unet_table", "dit", "coupling_vectors"])
-@pytest.mark.parametrize("kind", activations.names())
+KINDS = [(name, kind) for name in ("mlp", "coupling_vectors") for kind in activations.names()]
+KINDS += [
+    (name, kind) for name in ("unet_table", "dit") for kind in ("relu", "prelu", "maxout", "swiglu")
+]  # one a sort
+
+
+@pytest.mark.parametrize("name, kind", KINDS)
 def test_every_net_takes_every_activation(name, kind):
     make, shape, timed = NETS[name]
     net, arguments = make(activation=kind), inputs(shape, timed)[: 1 + timed]
@@ -161,7 +170,7 @@ def test_a_transformer_knows_where_its_patches_are(positions):
 
 FRESH = {  # blocks that are the identity before any training, whatever they are told
     "mlp": (lambda: mlp.Block(8, "silu", 0.0, False, jnp.float32), (4, 8), ()),
-    "unet": (lambda: unet.ResBlock(8, True, "silu", 0.0, False, jnp.float32), (4, 3, 3, 8), ()),
+    "residual": (lambda: unet.ResBlock(8, True, "silu", 0.0, False, jnp.float32), (4, 3, 3, 8), ()),
     "attention": (lambda: unet.AttentionBlock(8, jnp.float32), (4, 3, 3, 8), None),
     "dit": (lambda: dit.Block(8, 2, "gelu_tanh", 0.0, False, jnp.float32), (4, 5, 8), (None,)),
 }

@@ -1,0 +1,90 @@
+"""Couplings: some entries pass through and tell a conditioner how the others are shifted and scaled.
+
+A conditioner is (init(key, x, condition=None) -> params, apply(params, x, condition=None, key=None) -> [..., n C]). It
+gets the whole x [B, ..., C] with the transformed entries at zero, and returns n numbers for each entry, side by side. A
+third item, True, says that it draws random numbers (dropout) where it gets a key.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from research.bijectors.batched import per_example
+from research.contracts import Bijector
+from research.errors import UserError
+
+RAW_LIMIT = 2.0  # a tanh-bounded log-scale stays within (-2, 2); that of "exp" is clipped far outside of it
+EXP_LIMIT = 12.0
+
+
+def log_scale(raw, kind):
+    """Log of the scale from what a conditioner returns.
+
+    "exp": raw itself, clipped to +-12 so that a bad batch cannot overflow; "sigmoid": log sigmoid(raw + 2), at most 0
+    (Kingma & Dhariwal 2018, Glow's code); "tanh": 2 tanh(raw / 2), between -2 and 2 (after Dinh et al. 2017).
+    """
+    if kind == "exp":
+        return jnp.clip(raw, -EXP_LIMIT, EXP_LIMIT)
+    if kind == "sigmoid":
+        return jax.nn.log_sigmoid(jnp.clip(raw, -EXP_LIMIT, None) + 2)
+    if kind == "tanh":
+        return RAW_LIMIT * jnp.tanh(raw / RAW_LIMIT)
+    raise UserError(f"the scale of an affine coupling is '{kind}'; choose exp, sigmoid or tanh.")
+
+
+def coupling(conditioner, mask, numbers, forward, inverse):
+    """A Bijector whose transformed entries go through forward(x, p) -> (z, log_det each), p [*x.shape, numbers].
+
+    mask broadcasts against an example; `forward` and `inverse` act entry by entry, in float32.
+    """
+    init, apply, *stochastic = conditioner
+
+    def run(transform, params, x, condition, key=None):
+        told = {"key": key} if key is not None else {}
+        p = apply(params["params"], jnp.where(mask, x, 0), condition, **told)
+        if p.shape != (*x.shape[:-1], numbers * x.shape[-1]):
+            raise UserError(
+                f"a conditioner of this coupling returns {numbers} numbers for each entry of {x.shape}, side by side "
+                f"on the last axis, and not {p.shape}."
+            )
+        y, each = transform(x.astype(jnp.float32), p.astype(jnp.float32).reshape(*x.shape, numbers))
+        return jnp.where(mask, x, y), per_example(jnp.where(mask, 0.0, each))
+
+    def forward_train(params, key, x, condition=None):
+        return *run(forward, params, x, condition, key), params.get("stats", {})
+
+    return Bijector(
+        lambda key, x, condition=None: {"params": init(key, jnp.where(mask, x, 0), condition)},
+        lambda params, x, condition=None: run(forward, params, x, condition),
+        lambda params, z, condition=None: run(inverse, params, z, condition),
+        forward_train if any(stochastic) else None,
+    )
+
+
+def additive_coupling(conditioner, mask):
+    """z = x + shift where mask is False (Dinh et al. 2015, NICE, eq. 3); it preserves volume. One number an entry."""
+
+    def forward(x, p):
+        return x + p[..., 0], jnp.zeros_like(x)
+
+    def inverse(z, p):
+        return z - p[..., 0], jnp.zeros_like(z)
+
+    return coupling(conditioner, mask, 1, forward, inverse)
+
+
+def affine_coupling(conditioner, mask, scale="exp"):
+    """z = scale x + shift where mask is False (Dinh et al. 2017, RealNVP, eq. 7). Two numbers: shift, raw scale.
+
+    scale: "exp", "sigmoid" or "tanh", see `log_scale`. Raises UserError for others.
+    """
+    log_scale(jnp.zeros(()), scale)  # an unknown kind is said now
+
+    def forward(x, p):
+        s = log_scale(p[..., 1], scale)
+        return x * jnp.exp(s) + p[..., 0], s
+
+    def inverse(z, p):
+        s = log_scale(p[..., 1], scale)
+        return (z - p[..., 0]) * jnp.exp(-s), -s
+
+    return coupling(conditioner, mask, 2, forward, inverse)

@@ -1,0 +1,157 @@
+"""Linear maps: a diagonal, orders of the channels, and the invertible 1x1 convolution in three parameterisations."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.bijectors.batched import per_example, same
+from research.contracts import Bijector
+from research.errors import UserError
+
+LIMIT = 12.0  # of a log-scale, so that a bad batch cannot overflow
+
+
+def scale():
+    """z = exp(s) x, one s an entry of an example, 0 at first (Dinh et al. 2015, NICE, section 3.3)."""
+
+    def run(params, x, sign):
+        s = sign * jnp.clip(params["params"]["log_scale"], -LIMIT, LIMIT)
+        return x * jnp.exp(s), same(x, 0.0) + jnp.sum(s)
+
+    return Bijector(
+        lambda key, x, condition=None: {"params": {"log_scale": jnp.zeros(x.shape[1:])}},
+        lambda params, x, condition=None: run(params, x, 1),
+        lambda params, z, condition=None: run(params, z, -1),
+    )
+
+
+def permutation(order):
+    """z[..., i] = x[..., order[i]] on the last axis. Raises UserError where order [C] is no permutation."""
+    order = np.asarray(order)
+    if order.ndim != 1 or sorted(order.tolist()) != list(range(len(order))):
+        raise UserError(f"a permutation holds each of 0 .. n - 1 once; {order.tolist()} does not.")
+    back = np.argsort(order)
+    return Bijector(
+        lambda key, x, condition=None: {"params": {}},
+        lambda params, x, condition=None: (x[..., order], same(x, 0.0)),
+        lambda params, z, condition=None: (z[..., back], same(z, 0.0)),
+    )
+
+
+def shuffle(size, seed=0):
+    """A fixed random permutation of the last axis."""
+    return permutation(np.random.default_rng(seed).permutation(size))
+
+
+def swap(size):
+    """The two halves of the last axis change places."""
+    return permutation(np.roll(np.arange(size), size // 2))
+
+
+def reverse():
+    """z[..., i] = x[..., C - 1 - i] on the last axis."""
+
+    def flip(params, x, condition=None):
+        return x[..., ::-1], same(x, 0.0)
+
+    return Bijector(lambda key, x, condition=None: {"params": {}}, flip, flip)
+
+
+def invertible_conv(kind="plu"):
+    """z = W x over the last axis at every place (Kingma & Dhariwal 2018, Glow, section 3.2); W is a rotation at first.
+
+    kind: "direct": W itself, its determinant by an LU decomposition of each call; "plu": P L (U + diag s), the
+    determinant read off, the inverse by two triangular solves; "householder": C reflections, always orthogonal, so the
+    determinant is 1 and the inverse a transpose. Raises UserError for others.
+    """
+    if kind not in KINDS:
+        raise UserError(f"the 1x1 convolution is '{kind}'; choose one of {', '.join(KINDS)}.")
+    start, matrices = KINDS[kind]
+
+    def run(params, x, backward):
+        forward, inverse, log_det = matrices(params["params"], params.get("stats"))
+        x32, places = x.astype(jnp.float32), math.prod(x.shape[1:-1])
+        if backward:
+            return inverse(x32), same(x, 0.0) - places * log_det
+        return forward(x32), same(x, 0.0) + places * log_det
+
+    return Bijector(
+        lambda key, x, condition=None: start(key, x.shape[-1]),
+        lambda params, x, condition=None: run(params, x, False),
+        lambda params, z, condition=None: run(params, z, True),
+    )
+
+
+def _rotation(key, n):
+    return jax.random.orthogonal(key, n)
+
+
+def _product(x, matrix):
+    return jnp.matmul(x, matrix.T, precision="highest")
+
+
+def _solved(solve, z):
+    """`solve` applied to every vector of z [..., C]: it takes columns [C, M]."""
+    return solve(z.reshape(-1, z.shape[-1]).T).T.reshape(z.shape)
+
+
+def _direct(params, _):
+    w = params["kernel"]
+    log_det = jnp.linalg.slogdet(w)[1]
+    return lambda x: _product(x, w), lambda z: _solved(lambda columns: jnp.linalg.solve(w, columns), z), log_det
+
+
+def _start_plu(key, n):
+    p, lower, upper = jax.scipy.linalg.lu(_rotation(key, n))
+    s = jnp.diag(upper)
+    params = {"lower": jnp.tril(lower, -1), "upper": jnp.triu(upper, 1), "log_s": jnp.log(jnp.abs(s))}
+    return {"params": params, "stats": {"permutation": p, "sign": jnp.sign(s)}}
+
+
+def _plu(params, fixed):
+    n = params["log_s"].shape[0]
+    log_s = jnp.clip(params["log_s"], -LIMIT, LIMIT)
+    lower = jnp.tril(params["lower"], -1) + jnp.eye(n)
+    upper = jnp.triu(params["upper"], 1) + jnp.diag(fixed["sign"] * jnp.exp(log_s))
+
+    def inverse(columns):
+        columns = jnp.matmul(fixed["permutation"].T, columns, precision="highest")
+        columns = jax.scipy.linalg.solve_triangular(lower, columns, lower=True, unit_diagonal=True)
+        return jax.scipy.linalg.solve_triangular(upper, columns)
+
+    w = jnp.matmul(fixed["permutation"], jnp.matmul(lower, upper, precision="highest"), precision="highest")
+    return lambda x: _product(x, w), lambda z: _solved(inverse, z), jnp.sum(log_s)
+
+
+def _householder(params, _):
+    def reflect(w, v):
+        return w - 2 * jnp.outer(jnp.matmul(w, v, precision="highest"), v) / jnp.sum(v**2), None
+
+    vectors = params["vectors"]
+    w, _ = jax.lax.scan(reflect, jnp.eye(vectors.shape[-1]), vectors)
+    return lambda x: _product(x, w), lambda z: _product(z, w.T), jnp.zeros(())
+
+
+KINDS = {
+    "direct": (lambda key, n: {"params": {"kernel": _rotation(key, n)}}, _direct),
+    "plu": (_start_plu, _plu),
+    "householder": (lambda key, n: {"params": {"vectors": jax.random.normal(key, (n, n))}}, _householder),
+}
+
+
+def logit(alpha=0.05):
+    """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) x, x in [0, 1] (Dinh et al. 2017, section 4.1)."""
+
+    def forward(params, x, condition=None):
+        y = alpha / 2 + (1 - alpha) * x.astype(jnp.float32)
+        z = jnp.log(y) - jnp.log1p(-y)
+        return z, per_example(math.log(1 - alpha) - jnp.log(y) - jnp.log1p(-y))
+
+    def inverse(params, z, condition=None):
+        z = z.astype(jnp.float32)
+        x = (jax.nn.sigmoid(z) - alpha / 2) / (1 - alpha)
+        return x, per_example(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - math.log(1 - alpha))
+
+    return Bijector(lambda key, x, condition=None: {"params": {}}, forward, inverse)
