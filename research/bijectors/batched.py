@@ -1,6 +1,8 @@
-"""Sums over all axes but the first, in float32: log-determinants are one number an example."""
+"""What bijectors share: log-determinants, one float32 number an example, and the bound of log-scales."""
 
 import jax.numpy as jnp
+
+LIMIT = 12.0  # log-scales are clipped to +-12, so that a bad batch cannot overflow
 
 
 def per_example(x):

@@ -8,12 +8,11 @@ third item, True, says that it draws random numbers (dropout) where it gets a ke
 import jax
 import jax.numpy as jnp
 
-from research.bijectors.batched import per_example
+from research.bijectors.batched import LIMIT, per_example
 from research.contracts import Bijector
 from research.errors import UserError
 
-RAW_LIMIT = 2.0  # a tanh-bounded log-scale stays within (-2, 2); that of "exp" is clipped far outside of it
-EXP_LIMIT = 12.0
+RAW_LIMIT = 2.0  # a tanh-bounded log-scale stays within (-2, 2)
 
 
 def log_scale(raw, kind):
@@ -23,9 +22,9 @@ def log_scale(raw, kind):
     (Kingma & Dhariwal 2018, Glow's code); "tanh": 2 tanh(raw / 2), between -2 and 2 (after Dinh et al. 2017).
     """
     if kind == "exp":
-        return jnp.clip(raw, -EXP_LIMIT, EXP_LIMIT)
+        return jnp.clip(raw, -LIMIT, LIMIT)
     if kind == "sigmoid":
-        return jax.nn.log_sigmoid(jnp.clip(raw, -EXP_LIMIT, None) + 2)
+        return jax.nn.log_sigmoid(jnp.clip(raw, -LIMIT, None) + 2)
     if kind == "tanh":
         return RAW_LIMIT * jnp.tanh(raw / RAW_LIMIT)
     raise UserError(f"the scale of an affine coupling is '{kind}'; choose exp, sigmoid or tanh.")

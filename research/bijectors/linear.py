@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.bijectors.batched import per_example, same
+from research.bijectors.batched import LIMIT, per_example, same
 from research.contracts import Bijector
 from research.errors import UserError
-
-LIMIT = 12.0  # of a log-scale, so that a bad batch cannot overflow
 
 
 def scale():

@@ -4,10 +4,9 @@ import math
 
 import jax.numpy as jnp
 
-from research.bijectors.batched import same
+from research.bijectors.batched import LIMIT, same
 from research.contracts import Bijector
 
-LIMIT = 12.0  # of a log-scale, so that a bad batch cannot overflow
 EPSILON = 1e-5
 
 

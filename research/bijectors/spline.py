@@ -35,6 +35,13 @@ def _bin(x, edges, *tables):
     return [pair for a in tables for pair in (take(a, k), take(a, k + 1))]
 
 
+def _slope(xi, s, d0, d1):
+    """(denominator of eq. 4, log of the slope, eq. 5) at the share xi of a bin with mean slope s, end slopes d0, d1."""
+    mix = xi * (1 - xi)
+    below = s + (d1 + d0 - 2 * s) * mix
+    return below, 2 * jnp.log(s) + jnp.log(d1 * xi**2 + 2 * s * mix + d0 * (1 - xi) ** 2) - 2 * jnp.log(below)
+
+
 def forward(x, p, bound):
     """(z, log dz/dx), each of the shape of x [...], from p [..., 3 K - 1]; outside of [-bound, bound] the identity."""
     inside = jnp.abs(x) < bound
@@ -43,10 +50,8 @@ def forward(x, p, bound):
     x0, x1, y0, y1, d0, d1 = _bin(x_in, x_knots, x_knots, y_knots, slopes)
     s = (y1 - y0) / (x1 - x0)
     xi = (x_in - x0) / (x1 - x0)
-    mix = xi * (1 - xi)
-    below = s + (d1 + d0 - 2 * s) * mix
-    z = y0 + (y1 - y0) * (s * xi**2 + d0 * mix) / below  # eq. 4
-    log_slope = 2 * jnp.log(s) + jnp.log(d1 * xi**2 + 2 * s * mix + d0 * (1 - xi) ** 2) - 2 * jnp.log(below)  # eq. 5
+    below, log_slope = _slope(xi, s, d0, d1)
+    z = y0 + (y1 - y0) * (s * xi**2 + d0 * xi * (1 - xi)) / below  # eq. 4
     return jnp.where(inside, z, x), jnp.where(inside, log_slope, 0.0)
 
 
@@ -63,9 +68,7 @@ def inverse(z, p, bound):
     c = -s * rise
     root = jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 0.0))
     xi = 2 * c / (-b - root)
-    mix = xi * (1 - xi)
-    below = s + bend * mix
-    log_slope = 2 * jnp.log(s) + jnp.log(d1 * xi**2 + 2 * s * mix + d0 * (1 - xi) ** 2) - 2 * jnp.log(below)
+    _, log_slope = _slope(xi, s, d0, d1)
     return jnp.where(inside, xi * (x1 - x0) + x0, z), jnp.where(inside, -log_slope, 0.0)
 
 

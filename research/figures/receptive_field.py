@@ -88,9 +88,7 @@ def field_points(field, rows=None):
     return {
         "gradient": gradient.tolist(),
         "theory": [list(map(int, ends)) for ends in reach],
-        "std": list(field.std),
         "side": field.side,
-        "share_of_side": 0.9545,
         "layers": [row.name for row in rows],
         "sizes": [int(np.max(row.receptive_field)) for row in rows],
     }

@@ -67,11 +67,10 @@ class UNet(nn.Module):
     """Output of the shape of x from x, times t [B] and labels [B]; twice the channels with learned_sigma.
 
     x is images [B, H, W, C], sequences [B, L, C] or tables [B, D], whose columns are taken as a sequence, padded by
-    zeros to a length that halves; norms and attention see the padding.
-    `channels` gives the width of each level, each half the size of the one before; `blocks` the residual blocks a level
-    on the way down, one more on the way up; `attention` the sizes (8, 16: of H or L) at which it follows every block.
-    Raises UserError where a size does not halve evenly at
-    every level, and for attention at a size that no level has.
+    zeros to a length that halves; norms and attention see the padding. `channels` gives the width of each level, each
+    half the size of the one before; `blocks` the residual blocks a level on the way down, one more on the way up;
+    `attention` the sizes (8, 16: of H or L) at which it follows every block. Raises UserError where a size does not
+    halve evenly at every level, and for attention at a size that no level has.
     """
 
     channels: tuple[int, ...] = (32, 64)
@@ -95,6 +94,7 @@ class UNet(nn.Module):
         return self.levels(x, t, label, train)
 
     def levels(self, x, t, label, train):
+        """The net of images and sequences."""
         levels, dims = len(self.channels), x.ndim - 2
         if dims < 1 or any(size % 2 ** (levels - 1) for size in x.shape[1:-1]):
             raise UserError(

@@ -42,14 +42,17 @@ def constant(like, shape, low, high, statistic=False):
 
 
 def everything(like, shape):
+    """Every unit of an array of `shape` sees all of the input."""
     return constant(like, shape, -INF, INF)
 
 
 def is_global(b):
+    """Whether some unit sees without end."""
     return bool((b.low == -INF).any() or (b.high == INF).any())
 
 
 def is_empty(b):
+    """Whether no unit sees anything."""
     return bool((b.low > b.high).all())
 
 
@@ -86,6 +89,7 @@ def shorter(b, axis):
 
 
 def repeats(ends, axis, part, step):
+    """Whether the ends along `axis` repeat every `part` units, each time `step` further."""
     units = np.arange(ends.shape[axis] - part)
     return (ends.take(units + part, axis) == ends.take(units, axis) + step).all()
 

@@ -7,11 +7,13 @@ from research.receptive_field.reshape import drop, insert
 
 
 def unknown(eqn, operands, statistics):
+    """The rule of a primitive that is not known: each output sees everything."""
     like = next(b for b in operands if b is not None)
     return [everything(like, v.aval.shape) for v in eqn.outvars]
 
 
 def transposed(b, order):
+    """The bounds of the same array with its axes in another order."""
     low, high = b.low.transpose(order), b.high.transpose(order)
     return b._replace(
         low=low, high=high, shift=tuple(b.shift[k] for k in order), shape=tuple(b.shape[k] for k in order)
@@ -19,6 +21,7 @@ def transposed(b, order):
 
 
 def reduce(eqn, operands, statistics):
+    """Sums, maxima and their kind: each output sees all units along the axes that go."""
     if any(b is not None for b in operands[len(eqn.outvars) :]):
         return unknown(eqn, operands, statistics)
     axes = eqn.params.get("axes", eqn.params.get("dimensions"))
@@ -37,6 +40,7 @@ def along(name):
 
 
 def dot_general(eqn, operands, statistics):
+    """Matrix products: each output sees all units along the contracted axes, of both operands."""
     (contracting, batch), shape, result = eqn.params["dimension_numbers"], eqn.outvars[0].aval.shape, None
     for side, b in enumerate(operands):
         if b is not None:
@@ -53,6 +57,7 @@ def dot_general(eqn, operands, statistics):
 
 
 def dynamic_slice(eqn, operands, statistics):
+    """A piece at a place that is not known from shapes: all units along each axis that is cut."""
     b = operands[0]
     if any(index is not None for index in operands[1:]):
         return unknown(eqn, operands, statistics)
@@ -63,6 +68,7 @@ def dynamic_slice(eqn, operands, statistics):
 
 
 def gather(eqn, operands, statistics):
+    """Pieces at places that are not known from shapes: all units along each axis that is cut or indexed."""
     b, index = operands
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     gone, shape = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}, eqn.outvars[0].aval.shape

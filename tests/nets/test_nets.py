@@ -52,7 +52,7 @@ def draw(rng, shape):
     return (rng.normal(size=shape) / np.sqrt(fan_in) + (len(shape) == 1) * 0.5).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["mlp", "dit", "coupling_vectors", "coupling_images"])
+@pytest.mark.parametrize("name", ["mlp", "unet_ddpm", "dit", "coupling_vectors", "coupling_images"])
 def test_a_fresh_net_predicts_zero(name):
     make, shape, timed = NETS[name]
     net, arguments = make(num_classes=5), inputs(shape, timed)
