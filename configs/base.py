@@ -26,6 +26,8 @@ def data(name):
             "seed": 0,  # of the order of examples, and of generated data
             "image_size": 64,  # pixels; image_folder only
             "size": 1024,  # training examples; generated data only
+            "table": "power-plant",  # or bostonHousing, concrete, energy, wine-quality-red, yacht; uci_regression only
+            "split": 0,  # 0 .. 19: which of the table's train and test splits; uci_regression only
             "shape": (2,),  # of one example; filled in from the data set
             "levels": config_dict.placeholder(int),  # integer levels of x, None where continuous; filled in
             "num_classes": config_dict.placeholder(int),  # None without labels; filled in
@@ -123,6 +125,93 @@ def classifier():
     )
 
 
+def conditioner(**fields):
+    """The `conditioner` of a coupling flow's model section: the net that shifts and scales."""
+    own = {
+        "width": 128,  # units or channels of a hidden layer
+        "depth": 2,  # hidden layers, residual blocks (realnvp on images) or transformer blocks (jet)
+        "activation": "relu",  # any name of research.nets.activations
+        "dropout": 0.0,
+        "dtype": "float32",  # float32 | bfloat16: of the net; couplings and log-determinants stay float32
+    }
+    return config_dict.ConfigDict(own | fields)
+
+
+def flow(name, net, **fields):
+    """What the `model` sections of the coupling flows share."""
+    own = {
+        "name": name,
+        "prior": "gaussian",  # gaussian | logistic: of every coordinate of the latent
+        "conditional": False,  # tell the flow the class of an example; log p(x) is then a mean over classes
+        "reversible": False,  # compute activations again from the output: memory stays flat in depth, time grows
+        "conditioner": net,
+    }
+    return config_dict.ConfigDict(own | fields)
+
+
+def nice():
+    """The `model` section of research.models.nice."""
+    net = conditioner(width=1000, depth=5)
+    return flow("nice", net, prior="logistic", couplings=4, diagonal=True)  # diagonal: a trained scale at the end
+
+
+def realnvp():
+    """The `model` section of research.models.realnvp."""
+    own = {
+        "couplings": 8,  # of vectors
+        "levels": 2,  # of images: each but the last has 3 checkerboard and 3 channel couplings, the last 4
+        "scale": "tanh",  # tanh | exp | sigmoid | 2sigmoid: what bounds the log-scale
+        "batch_norm": True,  # after every coupling
+        "logit": 0.05,  # of images: alpha of the logit transform; 0: none
+        "l2_scale": 5e-5,  # penalty on the lengths of weight-normed kernels
+    }
+    return flow("realnvp", conditioner(), **own)
+
+
+def glow():
+    """The `model` section of research.models.glow; what its class tells is the prior of the last level."""
+    own = {
+        "levels": 3,
+        "steps": 32,  # of a level
+        "permutation": "plu",  # plu | direct | householder (1x1 convolutions) | shuffle | reverse
+        "coupling": "affine",  # affine | additive
+        "scale": "sigmoid",  # sigmoid | exp | 2sigmoid | tanh: what bounds the log-scale of an affine coupling
+        "unroll": True,  # write steps out: for CPUs, whose convolutions are slow in loops; False compiles in flat time
+    }
+    return flow("glow", conditioner(width=512), **own)
+
+
+def spline_flow():
+    """The `model` section of research.models.spline_flow."""
+    own = {
+        "couplings": 8,
+        "bins": 8,  # of a spline
+        "bound": 4.0,  # splines act on [-bound, bound] of the normalised data; outside is the identity
+    }
+    return flow("spline_flow", conditioner(), **own)
+
+
+def jet():
+    """The `model` section of research.models.jet."""
+    own = {
+        "couplings": 32,
+        "patch": 4,  # pixels
+        "scale": "2sigmoid",  # 2sigmoid | sigmoid | exp | tanh: what bounds the log-scale
+    }
+    return flow("jet", conditioner(width=512, activation="gelu_tanh", heads=8), **own)
+
+
+def one_pass():
+    """The `sampler` section of a flow, whose inverse samples in one pass."""
+    return config_dict.ConfigDict(
+        {
+            "temperature": 1.0,  # scale of the latent that is drawn
+            "num_samples": 1024,  # drawn at the end of a run
+            "balanced": True,  # where the model is told classes: ask for each equally often
+        }
+    )
+
+
 def sampler():
     """Read by a model's `sample`."""
     return config_dict.ConfigDict(
@@ -175,6 +264,12 @@ def tiny(config, **data_fields):
         config.net.mlp.update({"width": 16, "depth": 2})
         config.net.unet.update({"channels": (8,), "blocks": 1})
         config.net.dit.update({"width": 32, "depth": 2, "heads": 2})
+    if "conditioner" in config.get("model", {}):
+        config.model.conditioner.update({"width": 8, "depth": 1})
+        least = {"couplings": 2, "levels": 1, "steps": 2}
+        config.model.update({name: number for name, number in least.items() if name in config.model})
     if "sampler" in config:
-        config.sampler.update({"num_steps": 2, "num_samples": 32})
+        config.sampler.update({"num_samples": 32})
+    if "num_steps" in config.get("sampler", {}):
+        config.sampler.num_steps = 2
     return config

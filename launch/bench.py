@@ -14,7 +14,7 @@ from research.errors import UserError, nearest
 
 
 def main(name):
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.ispkg]
     if name not in names:
         raise UserError(f"there is no benchmark '{name}'; {nearest(name, names)}")
     print(json.dumps(importlib.import_module(f"research.benchmarks.{name}").main()))

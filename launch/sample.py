@@ -18,12 +18,14 @@ GUIDANCE = flags.DEFINE_float("guidance", None, "classifier-free guidance: 1 fol
 CONDITION = flags.DEFINE_integer("condition", None, "class to sample; unconditional by default")
 RTOL = flags.DEFINE_float("rtol", None, "relative tolerance of an adaptive sampler")
 ATOL = flags.DEFINE_float("atol", None, "absolute tolerance of an adaptive sampler")
+TEMPERATURE = flags.DEFINE_float("temperature", None, "scale of a flow's latent; the run's own by default")
 SEED = flags.DEFINE_integer("seed", 0, "of the noise")
 
 
 def main():
     number = cli.positive(NUM_SAMPLES.value, "num_samples")
     options = {"sampler": SAMPLER, "num_steps": NUM_STEPS, "guidance": GUIDANCE, "rtol": RTOL, "atol": ATOL}
+    options |= {"temperature": TEMPERATURE}
     options = {name: flag.value for name, flag in options.items() if flag.value is not None}
     out = cli.path(OUT.value)
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")

@@ -20,6 +20,7 @@ class Model(NamedTuple):
     sample: Callable | None  # (params, key, num_samples, condition=None, **sampler options) -> Samples
     log_prob: Callable | None  # (params, key, x, condition=None) -> LogProb
     predict: Callable | None = None  # (params, x [B, ...] as stored) -> logits [B, K]
+    explain: Callable | None = None  # (params, key, batch) -> name of the first layer that is not finite, or None
 
 
 @jax.tree_util.register_dataclass
@@ -61,6 +62,9 @@ class Bijector(NamedTuple):
     forward: Callable  # (params, x, condition=None) -> (z, log_det): data -> latent
     inverse: Callable  # (params, z, condition=None) -> (x, log_det)
     forward_train: Callable | None = None  # (params, key, x, condition=None) -> (z, log_det, new stats)
+    parts: Callable | None = (
+        None  # (params, key, x, condition) -> (name, bijector, params, key, x) of each it is made of
+    )
 
 
 class Program(NamedTuple):
@@ -74,4 +78,4 @@ class Program(NamedTuple):
     step: Callable  # (state, batch) -> (state, metrics): one optimiser step, or one block of trees
     evaluate: Callable  # (state, key) -> metrics
     x64: bool = False  # the loop enters jax.enable_x64 around trace and call; no 64-bit leaf crosses this border
-    explain: Callable | None = None  # (state, code) -> str
+    explain: Callable | None = None  # (state, code, batch) -> str

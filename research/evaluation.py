@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research import data, likelihood
+from research import data, densities
 from research.errors import UserError
 from research.metrics import classifier as classifiers
 from research.metrics import report
@@ -16,7 +16,6 @@ from research.programs import gradient
 from research.workdir import finite
 
 SAMPLING_BATCH = 1024
-LIKELIHOOD_EXAMPLES = 128
 
 
 def sample(experiment, params, num_samples, condition=None, seed=0, **options):
@@ -53,8 +52,9 @@ def _check_condition(condition, num_classes):
 
 def balanced_labels(experiment, num_samples):
     """Labels [N] that ask for every class equally often, or None where the run samples unconditionally."""
-    classes = experiment.config.data.num_classes
-    return np.arange(num_samples, dtype=np.int32) % classes if classes and experiment.config.sampler.balanced else None
+    config = experiment.config
+    classes = config.data.num_classes if config.model.get("conditional", True) else None
+    return np.arange(num_samples, dtype=np.int32) % classes if classes and config.sampler.balanced else None
 
 
 def everything(source, limit=60000):
@@ -91,7 +91,7 @@ def evaluate(experiment, params, x, condition, workdir, seed=0):
         classifier=classifier,
         condition=condition,
     )
-    return result | log_likelihood(experiment, params, test_x, seed)
+    return result | densities.digest(experiment, params, train_x, test_x, seed)
 
 
 def predict(experiment, params):
@@ -111,27 +111,6 @@ def evaluate_predictions(experiment, params, seed=0):
         found = gradient.averages(loss, weights, jax.random.key(seed), batches)
         result |= {prefix + name.removeprefix("eval/"): value for name, value in found.items()}
     return result
-
-
-def log_likelihood(experiment, params, x, seed=0):
-    """The record of the model's mean log-density on the first test examples, with its standard error over them."""
-    if experiment.model.log_prob is None:
-        return {}
-    x = x[:LIKELIHOOD_EXAMPLES]
-    record = jax.jit(experiment.model.log_prob)(params, jax.random.key(seed), x)
-    nats = np.asarray(record.nats, np.float64)
-    bits = np.asarray(likelihood.bits_per_dim(record, experiment.dataset.shape), np.float64)
-    result = {
-        "likelihood/nats": nats.mean(),
-        "likelihood/nats_stderr": nats.std() / np.sqrt(len(nats)),
-        "likelihood/bits_per_dim": bits.mean(),
-        "likelihood/kind": record.kind,
-        "likelihood/space": record.space,
-        "likelihood/examples": len(nats),
-    }
-    if experiment.dataset.entropy is not None:
-        result["likelihood/negative_entropy"] = -experiment.dataset.entropy
-    return {name: float(value) if isinstance(value, np.floating) else value for name, value in result.items()}
 
 
 def cost(experiment, params):

@@ -32,6 +32,13 @@ AT_LEAST = {  # a run would end in an obscure error, or never
     "net.dit.patch": 1,
     "model.width": 1,
     "model.depth": 1,
+    "model.couplings": 1,
+    "model.levels": 1,
+    "model.steps": 1,
+    "model.bins": 2,
+    "model.patch": 1,
+    "model.conditioner.width": 2,
+    "model.conditioner.depth": 1,
 }
 
 
@@ -52,7 +59,7 @@ def build(config):
             raise UserError(f"{name} is {fields[name]}; it must be at least {least}.")
     if not all(width >= 4 for width in fields.get("net.unet.channels", ())):
         raise UserError(f"net.unet.channels is {fields['net.unet.channels']}; each level needs at least 4 channels.")
-    if "sampler" in config:
+    if "name" in config.get("sampler", {}):
         samplers.find(config.sampler.name)  # now, and not after the training
     dataset = data.load(config.data)
     config = config_dict.ConfigDict(config.to_dict())

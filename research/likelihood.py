@@ -55,6 +55,18 @@ def probability_flow(
     return LogProb(nats.mean(axis=0), stderr, kind="exact" if trace == "exact" else "unbiased")
 
 
+def as_stored(log_prob, levels, data_shape):
+    """The LogProb of data on [-1, 1] (see research.encoding) as one per unit of the data as stored.
+
+    Integers were dequantised uniformly, so their nats are, on average, a lower bound of log P(x). Without levels the
+    data entered as they are, and so does the record.
+    """
+    if not levels:
+        return log_prob
+    nats = log_prob.nats + math.prod(data_shape) * math.log(2 / levels)
+    return LogProb(nats, log_prob.stderr, "lower_bound", "uniform_dequantized")
+
+
 def bits_per_dim(log_prob, data_shape):
     """Bits per dimension [B] of a LogProb of data of that shape, -nats / (d ln 2): per stored unit, so no offset."""
     return -log_prob.nats / (math.prod(data_shape) * math.log(2))

@@ -39,11 +39,11 @@ def run(program, data, config, workdir, profile=None):
         if start:
             writer.say(f"resumed at step {start}/{train.num_steps} from {workdir}")
 
-        def settle(step, metrics):
+        def settle(step, metrics, batch):
             """Waits for the numbers of a step, records them, and stops the run where they are not finite."""
             code = int(metrics.get("nonfinite", 0))
             if code and train.on_nonfinite == "stop":
-                tensor = program.explain(state, code) if program.explain else "its state"
+                tensor = program.explain(state, code, batch) if program.explain else "its state"
                 last = manager.latest_step()
                 where = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
                 raise UserError(
@@ -67,7 +67,7 @@ def run(program, data, config, workdir, profile=None):
                 state, metrics = step_function(state, batch)  # dispatched; the step before is read while it runs
                 while pending:
                     settle(*pending.pop())
-                pending.append((step, metrics))
+                pending.append((step, metrics, batch))
                 signal = asked(step)
                 if profile and step == profile[1]:
                     jax.block_until_ready(state)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from research import checkpoint, evaluation, experiment, precision, workdir
+from research import checkpoint, densities, evaluation, experiment, precision, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import grid
@@ -62,14 +62,38 @@ def finish(built, params, path, seed=0):
 def summary(result):
     """What an evaluation says, as a few lines for a person."""
     if "sliced_wasserstein/ours" in result:
-        return report.table(result)
+        return "\n".join([report.table(result), *_density(result)])
     numbers = {name: value for name, value in result.items() if "/" not in name and isinstance(value, float)}
     return "\n".join(f"{name:12}{value:10.4g}" for name, value in numbers.items())
 
 
+def _density(result):
+    """One line of bits a dimension: of held-out data, of training data, of a Gaussian, and the most nats possible."""
+    rows = {"train_": "on training data", "gaussian_": "a full-covariance Gaussian"}
+    found = {"": "bits a dimension on held-out data"} | rows
+    parts = [
+        f"{words} {result[f'likelihood/{name}bits_per_dim']:.3f}"
+        for name, words in found.items()
+        if f"likelihood/{name}bits_per_dim" in result
+    ]
+    if "likelihood/negative_entropy" in result:
+        nats, least = result["likelihood/nats"], result["likelihood/negative_entropy"]
+        parts.append(f"log-density {nats:.3f} nats of at most {least:.3f}, KL {result['likelihood/kl']:.3f}")
+    return [", ".join(parts)] if parts else []
+
+
 def headline(result):
     """The few numbers of an evaluation that compare the trials of a sweep."""
-    names = ("sliced_wasserstein/ours", "loss", "accuracy", "dead_share", "start/gradient/00", "gradient/00")
+    names = (
+        "sliced_wasserstein/ours",
+        "likelihood/bits_per_dim",
+        "likelihood/train_bits_per_dim",
+        "loss",
+        "accuracy",
+        "dead_share",
+        "start/gradient/00",
+        "gradient/00",
+    )
     return {name: result[name] for name in names if name in result}
 
 
@@ -86,4 +110,13 @@ def _sample_and_evaluate(built, params, path, seed):
     x, nfe = evaluation.sample(built, params, number, condition, seed)
     write_samples(path / "samples.npz", x, seed, nfe, condition)
     draw(built, path / "samples.png", x)
-    return {"nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, seed)
+    return {"nfe": nfe} | evaluation.evaluate(built, params, x, condition, path, seed) | _plane(built, params, path)
+
+
+def _plane(built, params, path):
+    """density.png beside the truth, and the mass that the density has there, of a flow whose data are in the plane."""
+    if built.dataset.log_prob is None or built.model.log_prob is None or densities.is_solved(built):
+        return {}
+    ours, truth, mass = densities.on_plane(built, params, evaluation.everything(built.dataset.train)[0])
+    grid.save_density(path / "density.png", ours, truth)
+    return {"likelihood/mass": mass}

@@ -5,11 +5,12 @@ import types
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
-from configs import activations_mlp, rectified_flow_toy2d
-from research import evaluation, experiment, sweep
+from configs import activations_mlp, glow_digits, jet_imagenet64, rectified_flow_toy2d, spline_toy2d
+from research import evaluation, experiment, sweep, workdir
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
 from research.errors import UserError
@@ -28,8 +29,8 @@ def gaussian(bad=False):
     rng = np.random.default_rng(0)
     train, test = (from_arrays(rng.normal(size=(4000, 2)).astype(np.float32)) for _ in range(2))
     dataset = Dataset(train, test, (2,), entropy=float(np.log(2 * np.pi * np.e)))
-    config = types.SimpleNamespace(
-        data=types.SimpleNamespace(num_classes=3, levels=None), sampler=types.SimpleNamespace(balanced=True)
+    config = ml_collections.ConfigDict(
+        {"data": {"num_classes": 3, "levels": None}, "model": {}, "sampler": {"balanced": True, "rtol": 1e-5}}
     )
     return types.SimpleNamespace(config=config, dataset=dataset, model=Model(None, None, sample, log_prob))
 
@@ -60,6 +61,9 @@ def test_labels_that_do_not_exist(labels):
 def test_balanced_labels():
     built = gaussian()
     assert np.bincount(evaluation.balanced_labels(built, 30)).tolist() == [10, 10, 10]
+    built.config.model.conditional = False  # the data have classes, which the model is not told
+    assert evaluation.balanced_labels(built, 30) is None
+    built.config.model.conditional = True
     built.config.sampler.balanced = False
     assert evaluation.balanced_labels(built, 30) is None
 
@@ -94,7 +98,9 @@ def test_an_experiment_fills_in_what_the_data_say():
 
 @pytest.mark.parametrize("field", experiment.AT_LEAST)
 def test_counts_below_their_least(field):
-    config = (activations_mlp if field.startswith("model.") else rectified_flow_toy2d).get_config("tiny")
+    modules = rectified_flow_toy2d, activations_mlp, glow_digits, spline_toy2d, jet_imagenet64
+    configs = [module.get_config("tiny") for module in modules]
+    config = next(c for c in configs if field in workdir.flatten(c.to_dict()))
     config = sweep.override(config, {field: experiment.AT_LEAST[field] - 1})
     with pytest.raises(UserError, match=f"{field} is .*; it must be at least"):
         experiment.build(config)

@@ -107,8 +107,8 @@ def test_stops_where_numbers_are_not_finite(line, loop_config, tmp_path):
         bad = jnp.where(s["step"] == 12, 7, 0)
         return {**new, "step": jnp.where(bad, s["step"], new["step"])}, {**metrics, "nonfinite": bad}
 
-    broken = program._replace(step=step, explain=lambda s, code: f"tensor {code}")
-    with pytest.raises(UserError, match=r"step 13: tensor 7 is not finite; the last good checkpoint is 10"):
+    broken = program._replace(step=step, explain=lambda s, code, batch: f"tensor {code} of {len(batch['x'])}")
+    with pytest.raises(UserError, match=r"step 13: tensor 7 of 8 is not finite; the last good checkpoint is 10"):
         loop.run(broken, batches(), loop_config(num_steps=50), tmp_path)
     assert max(map(int, os.listdir(tmp_path / "checkpoints"))) == 10
 

@@ -5,6 +5,8 @@ gets the whole x [B, ..., C] with the transformed entries at zero, and returns n
 third item, True, says that it draws random numbers (dropout) where it gets a key.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -19,15 +21,18 @@ def log_scale(raw, kind):
     """Log of the scale from what a conditioner returns.
 
     "exp": raw itself, clipped to +-12 so that a bad batch cannot overflow; "sigmoid": log sigmoid(raw + 2), at most 0
-    (Kingma & Dhariwal 2018, Glow's code); "tanh": 2 tanh(raw / 2), between -2 and 2 (after Dinh et al. 2017).
+    (Kingma & Dhariwal 2018, Glow's code); "2sigmoid": log 2 sigmoid(raw) (Kolesnikov et al. 2024, Jet); "tanh":
+    2 tanh(raw / 2), between -2 and 2 (after Dinh et al. 2017).
     """
     if kind == "exp":
         return jnp.clip(raw, -LIMIT, LIMIT)
     if kind == "sigmoid":
         return jax.nn.log_sigmoid(jnp.clip(raw, -LIMIT, None) + 2)
+    if kind == "2sigmoid":
+        return jax.nn.log_sigmoid(jnp.clip(raw, -LIMIT, None)) + math.log(2)
     if kind == "tanh":
         return RAW_LIMIT * jnp.tanh(raw / RAW_LIMIT)
-    raise UserError(f"the scale of an affine coupling is '{kind}'; choose exp, sigmoid or tanh.")
+    raise UserError(f"the scale of an affine coupling is '{kind}'; choose exp, sigmoid, 2sigmoid or tanh.")
 
 
 def coupling(conditioner, mask, numbers, forward, inverse):
@@ -74,7 +79,7 @@ def additive_coupling(conditioner, mask):
 def affine_coupling(conditioner, mask, scale="exp"):
     """z = scale x + shift where mask is False (Dinh et al. 2017, RealNVP, eq. 7). Two numbers: shift, raw scale.
 
-    scale: "exp", "sigmoid" or "tanh", see `log_scale`. Raises UserError for others.
+    scale: "exp", "sigmoid", "2sigmoid" or "tanh", see `log_scale`. Raises UserError for others.
     """
     log_scale(jnp.zeros(()), scale)  # an unknown kind is said now
 

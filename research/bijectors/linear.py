@@ -6,20 +6,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.bijectors.batched import LIMIT, per_example, same
+from research.bijectors.batched import LIMIT, moments, per_example, same
 from research.contracts import Bijector
 from research.errors import UserError
 
 
+def shift():
+    """z = x + b, one b an entry of an example; the batch given to init comes out with mean 0."""
+    return Bijector(
+        lambda key, x, condition=None: {"params": {"bias": -moments(x, 0)[0]}},
+        lambda params, x, condition=None: (x + params["params"]["bias"], same(x, 0.0)),
+        lambda params, z, condition=None: (z - params["params"]["bias"], same(z, 0.0)),
+    )
+
+
 def scale():
-    """z = exp(s) x, one s an entry of an example, 0 at first (Dinh et al. 2015, NICE, section 3.3)."""
+    """z = exp(s) x, one s an entry of an example (Dinh et al. 2015, NICE, section 3.3).
+
+    The batch given to init comes out with variance 1: a pixel that hardly varies needs s = 5 and more, and Adam at 1e-3
+    would take 5000 steps to get there from 0.
+    """
 
     def run(params, x, sign):
         s = sign * jnp.clip(params["params"]["log_scale"], -LIMIT, LIMIT)
         return x * jnp.exp(s), same(x, 0.0) + jnp.sum(s)
 
     return Bijector(
-        lambda key, x, condition=None: {"params": {"log_scale": jnp.zeros(x.shape[1:])}},
+        lambda key, x, condition=None: {"params": {"log_scale": -moments(x, 0)[1]}},
         lambda params, x, condition=None: run(params, x, 1),
         lambda params, z, condition=None: run(params, z, -1),
     )
@@ -38,9 +51,21 @@ def permutation(order):
     )
 
 
-def shuffle(size, seed=0):
-    """A fixed random permutation of the last axis."""
-    return permutation(np.random.default_rng(seed).permutation(size))
+def shuffle():
+    """A random permutation of the last axis, drawn by init and never trained: in a stack each layer has its own.
+
+    It is kept as a matrix, in `stats`, since accelerators multiply faster than they gather.
+    """
+
+    def init(key, x, condition=None):
+        order = jax.random.permutation(key, x.shape[-1])
+        return {"params": {}, "stats": {"permutation": jnp.eye(x.shape[-1])[order]}}
+
+    return Bijector(
+        init,
+        lambda params, x, condition=None: (_product(x, params["stats"]["permutation"]), same(x, 0.0)),
+        lambda params, z, condition=None: (_product(z, params["stats"]["permutation"].T), same(z, 0.0)),
+    )
 
 
 def swap(size):
@@ -87,7 +112,7 @@ def _rotation(key, n):
 
 
 def _product(x, matrix):
-    return jnp.matmul(x, matrix.T, precision="highest")
+    return jnp.matmul(x.astype(jnp.float32), matrix.T, precision="highest")
 
 
 def _solved(solve, z):
@@ -96,7 +121,7 @@ def _solved(solve, z):
 
 
 def _direct(params, _):
-    w = params["kernel"]
+    w = params["matrix"]  # no kernel: weight decay would pull it to a singular one
     log_det = jnp.linalg.slogdet(w)[1]
     return lambda x: _product(x, w), lambda z: _solved(lambda columns: jnp.linalg.solve(w, columns), z), log_det
 
@@ -133,23 +158,24 @@ def _householder(params, _):
 
 
 KINDS = {
-    "direct": (lambda key, n: {"params": {"kernel": _rotation(key, n)}}, _direct),
+    "direct": (lambda key, n: {"params": {"matrix": _rotation(key, n)}}, _direct),
     "plu": (_start_plu, _plu),
     "householder": (lambda key, n: {"params": {"vectors": jax.random.normal(key, (n, n))}}, _householder),
 }
 
 
-def logit(alpha=0.05):
-    """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) x, x in [0, 1] (Dinh et al. 2017, section 4.1)."""
+def logit(alpha=0.05, low=0.0, high=1.0):
+    """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) (x - low) / (high - low) (Dinh et al. 2017, section 4.1)."""
+    slope, edge = (1 - alpha) / (high - low), 1e-6  # data stay alpha / 2 from the ends; a bad batch is held by the edge
 
     def forward(params, x, condition=None):
-        y = alpha / 2 + (1 - alpha) * x.astype(jnp.float32)
+        y = jnp.clip(alpha / 2 + slope * (x.astype(jnp.float32) - low), edge, 1 - edge)
         z = jnp.log(y) - jnp.log1p(-y)
-        return z, per_example(math.log(1 - alpha) - jnp.log(y) - jnp.log1p(-y))
+        return z, per_example(math.log(slope) - jnp.log(y) - jnp.log1p(-y))
 
     def inverse(params, z, condition=None):
         z = z.astype(jnp.float32)
-        x = (jax.nn.sigmoid(z) - alpha / 2) / (1 - alpha)
-        return x, per_example(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - math.log(1 - alpha))
+        x = low + (jax.nn.sigmoid(z) - alpha / 2) / slope
+        return x, per_example(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - math.log(slope))
 
     return Bijector(lambda key, x, condition=None: {"params": {}}, forward, inverse)

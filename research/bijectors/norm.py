@@ -4,16 +4,10 @@ import math
 
 import jax.numpy as jnp
 
-from research.bijectors.batched import LIMIT, same
+from research.bijectors.batched import LIMIT, moments, same
 from research.contracts import Bijector
 
 EPSILON = 1e-5
-
-
-def _moments(x):
-    """Mean and variance [C] of x [B, ..., C] over all axes but the last."""
-    axes = tuple(range(x.ndim - 1))
-    return jnp.mean(x, axes), jnp.var(x, axes)
 
 
 def actnorm():
@@ -23,8 +17,8 @@ def actnorm():
     """
 
     def init(key, x, condition=None):
-        mean, var = _moments(x.astype(jnp.float32))
-        return {"params": {"bias": -mean, "log_scale": -0.5 * jnp.log(jnp.where(var > EPSILON, var, 1.0))}}
+        mean, log_std = moments(x, tuple(range(x.ndim - 1)))
+        return {"params": {"bias": -mean, "log_scale": -log_std}}
 
     def run(params, x, backward):
         bias, s = params["params"]["bias"], jnp.clip(params["params"]["log_scale"], -LIMIT, LIMIT)
@@ -39,6 +33,12 @@ def actnorm():
     )
 
 
+def _statistics(x):
+    """Mean and variance [C] of x [B, ..., C] over all axes but the last."""
+    axes = tuple(range(x.ndim - 1))
+    return jnp.mean(x, axes), jnp.var(x, axes)
+
+
 def batch_norm(decay=0.99):
     """z = exp(g) (x - mean) / sqrt(var + 1e-5) + b (Dinh et al. 2017, section 3.7 and appendix E).
 
@@ -47,7 +47,7 @@ def batch_norm(decay=0.99):
     """
 
     def init(key, x, condition=None):
-        mean, var = _moments(x.astype(jnp.float32))
+        mean, var = _statistics(x.astype(jnp.float32))
         zero = jnp.zeros(x.shape[-1])
         return {"params": {"log_gain": zero, "bias": zero}, "stats": {"mean": mean, "var": var}}
 
@@ -65,7 +65,7 @@ def batch_norm(decay=0.99):
 
     def forward_train(params, key, x, condition=None):
         x = x.astype(jnp.float32)
-        now = dict(zip(("mean", "var"), _moments(x)))
+        now = dict(zip(("mean", "var"), _statistics(x)))
         a, b, log_det = coefficients(params["params"], now["mean"], now["var"], x)
         stats = {name: decay * params["stats"][name] + (1 - decay) * now[name] for name in now}
         return x * a + b, log_det, stats

@@ -1,4 +1,4 @@
-"""Maps that only move entries: squeeze."""
+"""Maps that only move entries: squeeze and flatten."""
 
 from research.bijectors.batched import same
 from research.contracts import Bijector
@@ -24,3 +24,12 @@ def squeeze(factor=2):
         return z.reshape(b, h * factor, w * factor, c // factor**2), same(z, 0.0)
 
     return Bijector(lambda key, x, condition=None: {"params": {}}, forward, inverse)
+
+
+def flatten(shape):
+    """Examples of a shape, [B, *shape], as vectors [B, D]."""
+    return Bijector(
+        lambda key, x, condition=None: {"params": {}},
+        lambda params, x, condition=None: (x.reshape(len(x), -1), same(x, 0.0)),
+        lambda params, z, condition=None: (z.reshape(len(z), *shape), same(z, 0.0)),
+    )

@@ -1,6 +1,6 @@
 """Data sets by name, and batches from them. Entry points: `load` and `iterate`."""
 
-from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, synthetic, toy2d
+from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, synthetic, toy2d, uci
 from research.data.pipeline import epochs, iterate
 from research.data.source import Dataset, Source, from_arrays
 from research.errors import UserError, nearest
@@ -21,6 +21,7 @@ LOADERS = {  # data.name -> a function of the data section
     "cifar10": cifar10.load,
     "imagenet32": imagenet.load,
     "imagenet64": imagenet.load,
+    "uci_regression": uci.load,
     "npz": npz.load,
     "image_folder": image_folder.load,
     "synthetic": synthetic.load,

@@ -1,4 +1,4 @@
-"""Pictures of samples, by pillow alone: a grid of images, a density picture of points in the plane."""
+"""Pictures by pillow alone: a grid of images, points in the plane as a density, a log-density in the plane."""
 
 import pathlib
 
@@ -51,19 +51,60 @@ def save_scatter(path, x, reference=None):
     frame = sets[-1] if len(sets[-1]) else np.zeros((1, 2))
     low, high = frame.min(axis=0), frame.max(axis=0)
     margin = 0.1 * np.maximum(high - low, 1e-6)
-    panels = [_density(s, low - margin, high + margin) for s in sets]
-    line = np.full((PANEL, 2, 3), 128, np.uint8)
-    _write(path, panels[0] if len(panels) == 1 else np.concatenate([panels[0], line, panels[1]], axis=1))
+    _write(path, _beside([_density(s, low - margin, high + margin) for s in sets]))
+
+
+def save_density(path, log_density, truth=None):
+    """Writes exp(log_density [n, n]) as one PNG, the truth's [n, n] at its right, from 0 to the maximum of the two.
+
+    Nats at the cells of `plane`: the first axis is the first coordinate, to the right, the second points up. -inf is
+    darkest, as is NaN. A cell is the largest whole number of pixels that stays within the panel.
+    Raises UserError for another shape, or where the two differ.
+    """
+    tables = [np.asarray(t, np.float64) for t in (log_density, truth) if t is not None]
+    for t in tables:
+        if t.ndim != 2 or t.shape[0] != t.shape[1] or t.size == 0 or t.shape != tables[0].shape:
+            shapes = " and ".join(str(t.shape) for t in tables)
+            raise UserError(f"save_density draws log-densities [n, n] on one square, not arrays of shape {shapes}.")
+    tables = np.where(np.isnan(tables), -np.inf, tables)
+    top = np.max(tables, where=np.isfinite(tables), initial=-np.inf)
+    top = top if np.isfinite(top) else 0.0  # zero everywhere
+    factor = max(1, PANEL // tables.shape[1])
+    _write(path, _beside([_colours(np.exp(t.T[::-1] - top), factor) for t in tables]))
+
+
+def plane(low, high, n=200):
+    """(points [n * n, 2] float32, area): the centres of n x n equal cells of [low, high]^2, and the area of one.
+
+    The first coordinate changes slowest, so log_density(points).reshape(n, n) is what `save_density` draws, and
+    sum(exp(log_density)) * area the mass in the square. Raises UserError for an empty square.
+    """
+    if not low < high or n < 1:
+        raise UserError(f"a plane needs low < high and at least one cell a side, not {low}, {high} and n = {n}.")
+    side = (high - low) / n
+    centres = low + side * (np.arange(n) + 0.5)
+    points = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1)
+    return points.reshape(-1, 2).astype(np.float32), side**2
 
 
 def _density(points, low, high):
     """Picture [PANEL, PANEL, 3] of points [N, 2] by their log-count a bin; the second coordinate points up."""
     counts, _, _ = np.histogram2d(*np.clip(points, low, high).T, bins=BINS, range=np.stack([low, high], axis=1))
     brightness = np.log1p(counts.T[::-1])
-    brightness /= max(brightness.max(), 1e-12)
+    return _colours(brightness / max(brightness.max(), 1e-12), PANEL // BINS)
+
+
+def _colours(brightness, factor):
+    """Picture [factor * H, factor * W, 3] of brightness [H, W], 0 darkest and 1 brightest."""
     stops = np.linspace(0, 1, len(COLOURS))
     picture = np.stack([np.interp(brightness, stops, channel) for channel in COLOURS.T], axis=-1).astype(np.uint8)
-    return picture.repeat(PANEL // BINS, axis=0).repeat(PANEL // BINS, axis=1)
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _beside(panels):
+    """One picture, or two with a grey line between them."""
+    line = np.full((len(panels[0]), 2, 3), 128, np.uint8)
+    return panels[0] if len(panels) == 1 else np.concatenate([panels[0], line, panels[1]], axis=1)
 
 
 def _write(path, pixels):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from research import likelihood, noise, parameterize, samplers
-from research.contracts import LogProb, Model
+from research.contracts import Model
 from research.encoding import decode, encode, is_known, labels, quantize
 from research.errors import UserError
 from research.nets import build
@@ -110,19 +110,16 @@ def make(config, data_shape):
         Integers get one uniform draw each, so their nats are, on average, a lower bound of log P(x).
         """
         key_u, key_probe = jax.random.split(key)
-        size = math.prod(data_shape)
         out = likelihood.probability_flow(
             field(params, labels(condition, len(x), num_classes)),
             process,
             encode(x, levels, jax.random.uniform(key_u, x.shape)),
             key_probe,
-            trace="exact" if size <= EXACT_TRACE else "hutchinson",
+            trace="exact" if math.prod(data_shape) <= EXACT_TRACE else "hutchinson",
             num_probes=num_probes,
             rtol=config.sampler.rtol if rtol is None else rtol,
             atol=config.sampler.atol if atol is None else atol,
         )
-        if not levels:
-            return out
-        return LogProb(out.nats + size * math.log(2 / levels), out.stderr, "lower_bound", "uniform_dequantized")
+        return likelihood.as_stored(out, levels, data_shape)
 
     return Model(init, loss, sample, log_prob)

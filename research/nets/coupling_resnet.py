@@ -3,9 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from research.errors import UserError
 from research.nets import blocks
-from research.nets.embedding import LabelTable
+from research.nets.embedding import Condition
 
 
 class Block(nn.Module):
@@ -50,11 +49,7 @@ class CouplingResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x, condition=None, train=False):
-        c = condition
-        if self.num_classes:
-            c = LabelTable(self.num_classes, self.width, name="label")(len(x), c)
-        if c is not None and c.shape[:-1] != x.shape[:1]:
-            raise UserError(f"a condition here is vectors [{len(x)}, K], not {c.shape}; labels need num_classes.")
+        c = Condition(self.num_classes, self.width, name="condition")(len(x), condition)
         h = blocks.WeightNormConv(self.width, self.size, self.dtype, name="in")(x)
         fields = self.width, self.size, self.activation, self.dropout, train, self.dtype
         if x.ndim == 2:

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from research.errors import UserError
+
 MAX_FREQUENCY = 256.0  # the fastest sinusoid turns 256 radians over t in [0, 1]
 
 
@@ -46,6 +48,25 @@ class LabelTable(nn.Module):
         # Row 0 is 'no label', so that dropping a label is an index and not a second net.
         row = jnp.zeros(batch, jnp.int32) if label is None else label.astype(jnp.int32) + 1
         return nn.Embed(self.num_classes + 1, self.dim, embedding_init=self.embedding_init, name="rows")(row)
+
+
+class Condition(nn.Module):
+    """What a coupling's net is told [B, K]: a row for each label [B] where num_classes is given, else vectors, or None.
+
+    Raises UserError where a condition [B] comes without num_classes.
+    """
+
+    num_classes: int | None
+    dim: int
+
+    @nn.compact
+    def __call__(self, batch, condition=None):
+        c = condition
+        if self.num_classes:
+            c = LabelTable(self.num_classes, self.dim, name="label")(batch, c)
+        if c is not None and c.shape[:-1] != (batch,):
+            raise UserError(f"a condition here is vectors [{batch}, K], not {c.shape}; labels need num_classes.")
+        return c
 
 
 def drop_labels(key, label, rate):

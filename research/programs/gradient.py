@@ -63,8 +63,15 @@ def make(model, config, example, heldout=()):
     def evaluate(state, key):
         return averages(heldout_metrics, sampling_params(state), key, heldout)
 
-    def explain(state, code):
-        return _names(state["params"]["params"], example)[int(code) - 1]
+    def explain(state, code, batch):
+        tensor = _names(state["params"]["params"], example)[int(code) - 1]
+        if model.explain is None or tensor.startswith("batch") or jax.process_count() > 1:
+            return tensor
+        key = jax.random.fold_in(
+            jax.random.wrap_key_data(state["key"]), state["step"]
+        )  # the bad step's own: it is frozen
+        layer = model.explain(state["params"], key, batch)
+        return f"{tensor}, from what layer '{layer}' returns on," if layer else tensor
 
     return Program(init, step, evaluate, explain=explain)
 

@@ -149,3 +149,57 @@ def test_scanned_stats_are_stacked():
     assert stats["mean"].shape == (3, D)
     np.testing.assert_allclose(z.std(axis=0), 1, atol=1e-3)
     np.testing.assert_allclose(log_det, -np.log(X.std(axis=0)).sum(), atol=1e-3)
+
+
+def test_layers_that_are_written_out_are_the_same_program_of_the_same_params():
+    looped, unrolled = (bj.scan_chain(layer, 4, unroll=u) for u in (False, True))
+    params = jax.jit(looped.init)(jax.random.key(0), X)
+    for a, b in zip(looped.forward(params, X), unrolled.forward(params, X)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    program = lambda flow: str(jax.make_jaxpr(jax.grad(nll(flow)))(params, X, None))  # noqa: E731
+    assert "length=4" in program(looped) and "unroll=4" in program(unrolled) and "unroll=4" not in program(looped)
+
+
+def test_named_layers_keep_their_names_and_their_order():
+    flow = bj.chain(bj.shift(), double=bj.scale(), turn=bj.reverse())
+    params = flow.init(jax.random.key(0), X)
+    assert set(params["params"]) == {"0", "double", "turn"}
+    params["params"]["double"]["log_scale"] = jnp.log(jnp.arange(1.0, D + 1))
+    z, log_det = flow.forward(params, X)
+    np.testing.assert_allclose(z, ((X - X.mean(axis=0)) * np.arange(1, D + 1))[:, ::-1], atol=1e-5)
+    np.testing.assert_allclose(log_det, np.log(np.arange(1, D + 1)).sum(), rtol=1e-5)
+
+
+def test_the_first_bad_part_is_named_through_chains_stacks_and_levels():
+    levels = bj.multiscale([bj.chain(a=bj.shift(), b=bj.actnorm()), bj.scale()], [(2, 2, 4), (2, 2, 2)])
+    x = np.random.default_rng(0).normal(size=(5, 2, 2, 4)).astype(np.float32)
+    params = levels.init(jax.random.key(0), x)
+    find = lambda flow, params, x: bj.first_bad(flow, params, jax.random.key(1), x)  # noqa: E731
+    assert find(levels, params, x) is None
+    params["params"]["level1"]["log_scale"] = params["params"]["level1"]["log_scale"] * np.nan
+    assert find(levels, params, x) == "level1"
+    params["params"]["level0"]["b"]["bias"] = params["params"]["level0"]["b"]["bias"] * np.nan
+    assert find(levels, params, x) == "level0/b"
+    stack = bj.scan_chain(layer, 3)
+    params = stack.init(jax.random.key(0), X)
+    params["params"]["3"]["bias"] = params["params"]["3"]["bias"].at[1].set(np.inf)  # the ActNorm of the second
+    assert find(stack, params, X) == "1/3"
+    assert find(bj.scale(), {"params": {"log_scale": np.full(D, np.nan)}}, X) == ""
+
+
+def test_a_multiscale_latent_holds_first_what_left_first():
+    x = np.arange(16, dtype=np.float32).reshape(1, 2, 2, 4)
+    flow = bj.multiscale([bj.shift(), bj.shift()], [(2, 2, 4), (2, 2, 2)])
+    params = {"params": {f"level{i}": {"bias": np.float32(10 * i)} for i in range(2)}}
+    z, _ = flow.forward(params, x)
+    np.testing.assert_array_equal(z[0, :8], x[0, :, :, 2:].reshape(-1))
+    np.testing.assert_array_equal(z[0, 8:], x[0, :, :, :2].reshape(-1) + 10)
+
+
+def test_what_a_batch_measures_at_first():
+    """A scale gives every entry the variance 1, a shift the mean 0; an entry that does not vary keeps its scale."""
+    x = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32) * [3.0, 1e-3, 0.0] + [1.0, 5.0, 2.0]
+    flow = bj.chain(bj.shift(), bj.scale())
+    z, _ = flow.forward(flow.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=2e-3)
+    np.testing.assert_allclose(z.std(axis=0), [1, 1, 0], atol=1e-3)

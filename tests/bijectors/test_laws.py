@@ -44,6 +44,13 @@ def layer():
     return bj.chain(bj.actnorm(), first, second, bj.invertible_conv())
 
 
+def two_levels():
+    """A squeeze and a coupling, half of the channels leave; then one more coupling."""
+    first = bj.chain(squeeze=bj.squeeze(), coupling=bj.affine_coupling(perceptron(2), masks.half(8), "tanh"))
+    second = bj.affine_coupling(perceptron(2), masks.half(4, flip=True), "2sigmoid")
+    return bj.multiscale([first, second], [(2, 2, 8), (2, 2, 4)])
+
+
 BIJECTORS = {  # name: (bijector, shape of an example)
     "additive": (bj.additive_coupling(perceptron(1), HALF), (D,)),
     "affine exp": (bj.affine_coupling(perceptron(2), HALF), (D,)),
@@ -52,7 +59,7 @@ BIJECTORS = {  # name: (bijector, shape of an example)
     "spline": (bj.rq_spline_coupling(perceptron(3 * 5 - 1), masks.alternating(D), bins=5), (D,)),
     "scale": (bj.scale(), IMAGE),
     "permutation": (bj.permutation([2, 0, 3, 1]), (D,)),
-    "shuffle": (bj.shuffle(D), (D,)),
+    "shuffle": (bj.shuffle(), (D,)),
     "swap": (bj.swap(D), (D,)),
     "reverse": (bj.reverse(), IMAGE),
     "conv direct": (bj.invertible_conv("direct"), IMAGE),
@@ -61,6 +68,11 @@ BIJECTORS = {  # name: (bijector, shape of an example)
     "actnorm": (bj.actnorm(), IMAGE),
     "batch norm": (bj.batch_norm(), IMAGE),
     "squeeze": (bj.squeeze(), IMAGE),
+    "flatten": (bj.flatten(IMAGE), IMAGE),
+    "shift": (bj.shift(), IMAGE),
+    "multiscale": (two_levels(), IMAGE),
+    "named chain": (bj.chain(bj.shift(), flatten=bj.flatten(IMAGE), last=bj.reverse()), IMAGE),
+    "scan, unrolled": (bj.scan_chain(layer, 3, unroll=True), (D,)),
     "inverse of logit": (bj.invert(bj.logit()), (D,)),
     "inverse": (bj.invert(bj.affine_coupling(perceptron(2), HALF)), (D,)),
     "chain": (layer(), (D,)),

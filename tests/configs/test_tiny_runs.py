@@ -29,7 +29,8 @@ def test_tiny_trains_and_samples_or_predicts(name, tmp_path):
         assert logits.shape == (built.dataset.test.size, built.dataset.num_classes) and np.isfinite(logits).all()
         assert len(labels) == len(logits)
         return
-    x, nfe = evaluation.sample(built, gradient.sampling_params(state), 4, sampler="euler", num_steps=2)
+    options = {"sampler": "euler", "num_steps": 2} if "num_steps" in config.sampler else {"temperature": 0.5}
+    x, nfe = evaluation.sample(built, gradient.sampling_params(state), 4, **options)
     example = next(data.epochs(built.dataset.test, 1))["x"]
-    assert x.shape == (4, *built.dataset.shape) and x.dtype == example.dtype and nfe == 2
+    assert x.shape == (4, *built.dataset.shape) and x.dtype == example.dtype and nfe == options.get("num_steps", 1)
     assert built.dataset.levels is None or x.max() < built.dataset.levels

@@ -69,6 +69,18 @@ def write_images(folder, count, color, size=(20, 12)):
         Image.new("RGB", size, color).save(folder / f"{i}.png")
 
 
+def write_uci(folder, rows=20, columns=5, splits=1):
+    """A regression table of the UCI files' names and form; x[i, j] = i + j / 100, the splits drawn as theirs are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [" ".join(f"{i + j / 100}" for j in range(columns)) for i in range(rows)]
+    (folder / "data.txt").write_text("".join(f" {line}\n" for line in lines))
+    rng = np.random.RandomState(1)
+    for split in range(splits):
+        order = rng.permutation(rows)
+        for part, indices in (("train", order[: -(rows // 10)]), ("test", order[-(rows // 10) :])):
+            (folder / f"index_{part}_{split}.txt").write_text("".join(f"{i}\n" for i in indices))
+
+
 @pytest.fixture(scope="session")
 def section():
     """A function: name, dir, fields -> the data section of a config, as the programs pass it."""
@@ -89,6 +101,7 @@ def write():
         cifar=write_cifar,
         imagenet=write_imagenet,
         images=write_images,
+        uci=write_uci,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from research import data
-from research.data import cifar10, files, mnist
+from research.data import cifar10, files, mnist, uci
 from research.errors import UserError
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -135,6 +135,25 @@ def one_image(write, folder):
     write.images(folder, 1, (0, 0, 0))
 
 
+def damaged_uci(name, function):
+    """A maker of a table of 20 rows and its first split, of which one file is changed."""
+
+    def make(write, folder):
+        write.uci(folder / "power-plant")
+        change(folder / "power-plant" / name, function)
+
+    return "uci_regression", make
+
+
+def swapped_split(write, folder):
+    write.uci(folder / "power-plant")
+    train, test = (folder / "power-plant" / f"index_{part}_0.txt" for part in ("train", "test"))
+    train.rename(folder / "x")
+    test.rename(train)
+    (folder / "x").rename(test)
+
+
+TRAIN, TEST = "index_train_0.txt", "index_test_0.txt"  # of write.uci: 18 rows, and rows 11 and 5
 X, Y = np.ones((12, 3), np.float32), np.arange(12)
 BAD = np.where(np.arange(12)[:, None] == 5, np.nan, X)
 MISTAKES = {  # what: (data.name, maker of files), pattern of the sentence
@@ -197,6 +216,20 @@ MISTAKES = {  # what: (data.name, maker of files), pattern of the sentence
     "imagenet label 0": (imagenet(data=np.zeros((1, 3072), np.uint8), labels=np.array([0])), "labels .* in 1..1000"),
     "imagenet without labels": (imagenet(data=np.zeros((1, 3072), np.uint8)), "batch_4.npz has no array 'labels'"),
     "imagenet map cut short": (("imagenet32", damaged_imagenet_map), "train_x.npy .* is damaged .* delete both"),
+    "uci with a column less": (damaged_uci("data.txt", lambda b: b.replace(b" 3.01", b"")), "data.txt has 4 .* row 3,"),
+    "uci with columns more": (damaged_uci("data.txt", lambda b: b.replace(b"\n", b"", 1)), "data.txt has 10 .* row 0"),
+    "uci table is html": (damaged_uci("data.txt", lambda b: b"<html>404</html>"), "data.txt holds more .*'<html>404"),
+    "uci table in UTF-16": (damaged_uci("data.txt", lambda b: b"\xff\xfe" + b), "data.txt holds more .* 0xff"),
+    "uci table is empty": (damaged_uci("data.txt", lambda b: b"\n"), "data.txt is empty"),
+    "uci with NaN": (damaged_uci("data.txt", lambda b: b.replace(b" 3.01", b" nan")), "data.txt has NaN .* row 3,"),
+    "uci beyond float32": (damaged_uci("data.txt", lambda b: b.replace(b" 3.01", b" -1e39")), "infinity in 1 of 20"),
+    "uci index too high": (damaged_uci(TRAIN, lambda b: b + b"20\n"), rf"{TRAIN} names row 20, .*data.txt .* 0..19"),
+    "uci index below 0": (damaged_uci(TEST, lambda b: b"-1\n" + b), f"{TEST} names row -1,"),
+    "uci index a fraction": (damaged_uci(TEST, lambda b: b + b"1.5\n"), f"{TEST} holds more than whole .*'1.5'"),
+    "uci train in test": (damaged_uci(TEST, lambda b: b + b"3\n"), f"{TRAIN} and .*{TEST} .* row 3 2 times"),
+    "uci row left out": (damaged_uci(TEST, lambda b: b[b.index(b"\n") :]), f"{TEST} .* each of 20 .* 0 times"),
+    "uci table cut short": (damaged_uci("data.txt", lambda b: b[: b.index(b" 19.0")]), f"{TRAIN} names row 19"),
+    "uci split swapped": (("uci_regression", swapped_split), f"{TEST} names 18 of 20 rows and should name 2,"),
     "no folder": (("image_folder", lambda w, d: d.rmdir()), "cannot be read as a folder"),
     "no images": (("image_folder", lambda w, d: (d / "a.txt").write_text("")), "has no images"),
     "text as png": (("image_folder", text_as_png), "zz.png cannot be read as an image"),
@@ -245,6 +278,9 @@ def test_damaged_files(what, section, write, tmp_path, monkeypatch):
     ({"name": "synthetic", "size": 0}, r"data\.size is 0"),
     ({"name": "synthetic", "levels": 1000}, r"data\.levels is 1000"),
     ({"name": "image_folder", "image_size": 0}, r"data\.image_size is 0"),
+    ({"name": "uci_regression", "table": "yatch"}, r"data\.table is 'yatch'; did you mean 'yacht'\?"),
+    ({"name": "uci_regression", "split": 20}, r"data\.split is 20; power-plant has the splits 0..19"),
+    ({"name": "uci_regression", "split": -1}, r"data\.split is -1"),
     ({"name": "nothing"}, r"data\.name is 'nothing'"),
 ])  # fmt: skip
 def test_wrong_fields(section, fields, match):
@@ -299,11 +335,12 @@ def test_failed_download(section, write, site, tmp_path, monkeypatch, alter, pat
     assert not contents(tmp_path / "new")
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "uci_regression"])
 def test_no_network(section, tmp_path, monkeypatch, name):
     closed = "http://127.0.0.1:1/"  # a port that nothing listens to
     monkeypatch.setattr(mnist, "SITES", {"mnist": closed, "fashion_mnist": closed})
     monkeypatch.setattr(cifar10, "URL", f"{closed}{cifar10.ARCHIVE}")
+    monkeypatch.setattr(uci, "URL", closed)
     with pytest.raises(UserError, match=r"download failed .*refused") as caught:
         data.load(section(name, tmp_path / "new"))
     assert closed in sentence(caught) and str(tmp_path / "new" / name) in sentence(caught)

@@ -9,7 +9,10 @@ import pytest
 
 from research.errors import UserError
 from research.nets import activations, dit, embedding, mlp, unet
+from research.nets.coupling_cnn import CouplingCNN
+from research.nets.coupling_mlp import CouplingMLP
 from research.nets.coupling_resnet import CouplingResNet
+from research.nets.coupling_vit import CouplingViT
 from research.nets.dit import DiT
 from research.nets.mlp import MLP
 from research.nets.unet import UNet
@@ -27,6 +30,9 @@ NETS = {  # name: (linen module, shape of an example, whether it is told the tim
     "dit_rope": (lambda **k: DiT(**DIT, positions="rope", **k), (4, 4, 1), True),
     "coupling_vectors": (lambda **k: CouplingResNet(width=16, depth=2, **k), (3,), False),
     "coupling_images": (lambda **k: CouplingResNet(width=8, depth=1, **k), (4, 6, 2), False),
+    "coupling_mlp": (lambda **k: CouplingMLP(width=16, **k), (3,), False),
+    "coupling_cnn": (lambda **k: CouplingCNN(width=8, **k), (2, 3, 2), False),
+    "coupling_vit": (lambda **k: CouplingViT(width=8, depth=2, heads=2, **{"outputs": 1} | k), (2, 3, 2), False),
 }
 
 
@@ -52,7 +58,7 @@ def draw(rng, shape):
     return (rng.normal(size=shape) / np.sqrt(fan_in) + (len(shape) == 1) * 0.5).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["mlp", "unet_ddpm", "dit", "coupling_vectors", "coupling_images"])
+@pytest.mark.parametrize("name", ["mlp", "unet_ddpm", "dit", *(name for name in NETS if name.startswith("coupling_"))])
 def test_a_fresh_net_predicts_zero(name):
     make, shape, timed = NETS[name]
     net, arguments = make(num_classes=5), inputs(shape, timed)
@@ -111,7 +117,8 @@ def test_a_missing_label_is_minus_one():
 
 def test_bf16_computes_near_f32_with_f32_parameters(built):
     net, params, arguments, apply = built
-    half = net.clone(dtype=jnp.bfloat16, remat=True)  # which changes no number, and spares a compilation
+    again = {"remat": True} if hasattr(net, "remat") else {}  # which changes no number, and spares a compilation
+    half = net.clone(dtype=jnp.bfloat16, **again)
     fresh = jax.eval_shape(half.init, jax.random.key(0), *arguments)
     assert {p.dtype for p in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
     exact, rough = apply(params, *arguments), jax.jit(half.apply)(params, *arguments)
@@ -129,6 +136,8 @@ def test_dropout_acts_in_training_only(built):
 
 def test_remat_wraps_every_block(built):
     net, params, arguments, _ = built
+    if not hasattr(net, "remat"):
+        pytest.skip("it has no blocks")
     again = net.clone(remat=True)
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, jax.random.key(0), *arguments))
     plain, wrapped = (program(n, params, arguments).count("remat2[") for n in (net, again))
@@ -137,9 +146,11 @@ def test_remat_wraps_every_block(built):
         assert wrapped == sum(n.startswith(("down", "up", "middle")) for n in params["params"])
 
 
-KINDS = [(name, kind) for name in ("mlp", "coupling_vectors") for kind in activations.names()]
+KINDS = [(name, kind) for name in ("mlp", "coupling_vectors", "coupling_mlp") for kind in activations.names()]
 KINDS += [
-    (name, kind) for name in ("unet_table", "dit") for kind in ("relu", "prelu", "maxout", "swiglu")
+    (name, kind)
+    for name in ("unet_table", "dit", "coupling_cnn", "coupling_vit")
+    for kind in ("relu", "prelu", "maxout", "swiglu")
 ]  # one a sort
 
 
@@ -154,6 +165,7 @@ def test_every_net_takes_every_activation(name, kind):
         "bias",
         "scale",
         "embedding",
+        "positions",
     }
     assert learned == set(activations.TABLE[kind].learned)
 

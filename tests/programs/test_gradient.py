@@ -119,7 +119,7 @@ def test_a_bad_step_freezes_the_state_for_good():
     later, metrics_later = step(after, BATCH)  # already dispatched when the numbers arrive
     assert metrics["nonfinite"] == metrics_later["nonfinite"] == 1
     assert same(good, {**later, "bad": good["bad"]})
-    assert program.explain(later, metrics["nonfinite"]) == "batch['x']"
+    assert program.explain(later, metrics["nonfinite"], bad_batch()) == "batch['x']"
 
 
 def test_a_bad_step_is_left_out_and_counted_when_asked():
@@ -142,7 +142,28 @@ def test_names_the_first_bad_gradient():
     program = gradient.make(model, config(), BATCH)
     state, step = start(program)
     _, metrics = step(state, BATCH)
-    assert program.explain(state, metrics["nonfinite"]) == "gradient of b/bias"
+    assert program.explain(state, metrics["nonfinite"], None) == "gradient of b/bias"
+
+
+def test_a_model_that_can_say_so_names_the_layer_of_the_bad_step():
+    """Its explanation gets the frozen params, the key of the bad step and the batch, and none where data are bad."""
+    seen, inner = [], mean_model()
+
+    def tell(params, key, batch):
+        seen.append((params, jax.random.key_data(key), batch))
+        return "level0/coupling"
+
+    loss = lambda params, key, batch, train=True: (inner.loss(params, key, batch)[0] * jnp.nan, ({}, None))  # noqa: E731
+    program = gradient.make(inner._replace(loss=loss, explain=tell), config(), BATCH)
+    state, step = start(program)
+    after, metrics = step(state, BATCH)
+    words = program.explain(after, metrics["nonfinite"], BATCH)
+    assert words == "loss, from what layer 'level0/coupling' returns on,"
+    params, key, batch = seen[0]
+    expected = jax.random.fold_in(jax.random.wrap_key_data(state["key"]), 0)
+    assert same(params, state["params"]) and same(key, jax.random.key_data(expected)) and batch is BATCH
+    _, metrics = step(state, bad_batch())
+    assert program.explain(state, metrics["nonfinite"], bad_batch()) == "batch['x']" and len(seen) == 1
 
 
 @pytest.mark.parametrize("mode", ["stop", "skip"])

@@ -1,0 +1,113 @@
+"""Coupling flows of other libraries, built as their own documentation does, to hold those of research.models against.
+
+RealNVP of 2-D vectors: flowjax, distrax and normflows. Glow of images: normflows, whose documentation has it whole, and
+distrax, which has its parts but no multi-scale flow. A peer is imported where it is used. normflows needs torch and
+runs in a process of its own, on the interpreter that the environment variable FLOW_PEERS_PYTHON names.
+"""
+
+import atexit
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+PYTHON, CHILD = "FLOW_PEERS_PYTHON", pathlib.Path(__file__).with_name("torch_flows.py")
+JAX_PEERS = {"Vectors": ("flowjax", "distrax"), "Images": ("distrax",)}  # flowjax has no flows of images
+
+
+class Vectors(NamedTuple):
+    """Couplings of 2-D vectors, told by a relu MLP of two hidden layers."""
+
+    batch: int = 4096
+    couplings: int = 8
+    width: int = 128
+
+
+class Images(NamedTuple):
+    """Levels of steps (ActNorm, 1x1 convolution by LU, affine coupling told by convolutions 3x3, 1x1, 3x3) of RGB."""
+
+    batch: int = 16
+    side: int = 32
+    levels: int = 3
+    steps: int = 8
+    width: int = 64
+
+
+class Contestant(NamedTuple):
+    """build() -> (seconds to compile the step, step() -> None, sample() -> None); both return when the work is done.
+
+    A step is one update by Adam of the mean negative log-likelihood of one batch; sample draws a batch.
+    """
+
+    name: str
+    build: Callable
+
+
+def contestants(sizes):
+    """([Contestant of each peer that is here], {peer: its version, or why it is absent}) for Vectors or Images."""
+    kind, found, about = type(sizes).__name__, [], {}
+    for name in JAX_PEERS[kind]:
+        try:
+            build = getattr(importlib.import_module(f"{__name__}.{name}_flows"), kind.lower())
+        except Exception as error:  # a peer that breaks on this jax is a result and no defect
+            about[name] = f"absent: {type(error).__name__}: {error}"
+        else:
+            about[name] = importlib.metadata.version(name)
+            found.append(Contestant(name, lambda build=build: build(sizes)))
+    if not os.environ.get(PYTHON):
+        return found, about | {"normflows": f"absent: {PYTHON} names no interpreter with torch and normflows"}
+    code = "import normflows, torch; from importlib.metadata import version as v; "
+    code += "print(v('normflows'), 'on torch', torch.__version__)"
+    asked = subprocess.run([os.environ[PYTHON], "-c", code], capture_output=True, text=True)
+    if asked.returncode:
+        return found, about | {"normflows": f"absent: {asked.stderr.strip().splitlines()[-1]}"}
+    return [*found, Contestant("normflows", lambda: torch_peer(sizes))], about | {"normflows": asked.stdout.strip()}
+
+
+def measure(compile_fn, step_fn, rounds):
+    """{"compile_s": compile_fn(), "step_ms": median of `rounds` calls of step_fn, "quartiles": [ms, ms]}."""
+    seconds, times = compile_fn(), []
+    step_fn()
+    for _ in range(rounds):
+        start = time.perf_counter()
+        step_fn()
+        times.append(1e3 * (time.perf_counter() - start))
+    low, median, high = statistics.quantiles(times, n=4)
+    return {"compile_s": seconds, "step_ms": median, "quartiles": [low, high]}
+
+
+def torch_peer(sizes):
+    """normflows in a process that waits while others are measured and ends with this one; RuntimeError if it dies."""
+    command = [os.environ[PYTHON], "-W", "ignore", str(CHILD), type(sizes).__name__, json.dumps(sizes._asdict())]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    atexit.register(child.communicate)  # closes its input, so that it ends
+
+    def ask(what):
+        child.stdin.write(what + "\n")
+        answer = child.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the process of normflows ended with status {child.wait()}")
+        return json.loads(answer)
+
+    return ask("build")["compile_s"], lambda: ask("step"), lambda: ask("sample")
+
+
+def main():
+    """A dict of the peers alone, one after another; the benchmark of flows lets them take turns with ours."""
+    result = {"device": jax.devices()[0].device_kind}
+    for sizes in (Vectors(), Images()):
+        found, about = contestants(sizes)
+        for name, build in found:
+            seconds, step, sample = build()
+            about[f"{name}_step"] = measure(lambda seconds=seconds: seconds, step, 20)
+            about[f"{name}_sample"] = measure(lambda: 0.0, sample, 20)
+        result[type(sizes).__name__.lower()] = about
+    return result

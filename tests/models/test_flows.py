@@ -1,0 +1,338 @@
+"""Laws over every coupling flow: exact inverses and determinants, densities of mass 1, entropies never undercut."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+import pytest
+
+from configs import base
+from research import bijectors as bj
+from research import flow
+from research.contracts import LogProb
+from research.errors import UserError
+from research.likelihood import as_stored, bits_per_dim
+from research.models import glow, jet, nice, realnvp, spline_flow
+
+KEY = jax.random.key(0)
+FLOWS = {  # name: (module, shape of an example, fields of its section that differ)
+    "nice": (nice, (5,), {}),
+    "nice plane": (nice, (2,), {"prior": "gaussian"}),
+    "nice images": (nice, (2, 3, 1), {"couplings": 3}),
+    "realnvp": (realnvp, (5,), {"couplings": 4, "batch_norm": False}),
+    "realnvp plane": (realnvp, (2,), {"couplings": 4, "scale": "exp"}),
+    "realnvp images": (realnvp, (4, 4, 1), {}),
+    "realnvp row": (realnvp, (1, 2, 1), {"levels": 1, "logit": 0.0, "batch_norm": False}),  # two pixels
+    "glow": (glow, (4, 4, 1), {"levels": 2, "steps": 2}),
+    "glow additive": (glow, (2, 2, 1), {"levels": 1, "steps": 2, "coupling": "additive", "permutation": "shuffle"}),
+    "glow scanned": (glow, (2, 2, 1), {"levels": 1, "steps": 2, "unroll": False, "reversible": True}),
+    "spline": (spline_flow, (3,), {"couplings": 2}),
+    "spline plane": (spline_flow, (2,), {"couplings": 3, "reversible": True}),
+    "jet": (jet, (4, 4, 1), {"couplings": 2, "patch": 2, "reversible": True}),
+    "jet row": (jet, (1, 1, 2), {"couplings": 4, "patch": 1}),
+}
+PLANE = [name for name, (_, shape, _) in FLOWS.items() if math.prod(shape) == 2]
+
+
+def config(name, integers=None, num_classes=None, width=8, activation="relu", **fields):
+    """(module, its config at a size for tests, shape of an example)."""
+    module, shape, own = FLOWS[name]
+    model = getattr(base, module.__name__.rpartition(".")[2])()
+    base.update(model, **own | fields)
+    base.update(model.conditioner, width=width, depth=1, activation=activation)
+    if module is jet:
+        model.conditioner.heads = 2
+    data = {"name": "toy", "levels": integers, "num_classes": num_classes}
+    sections = {"data": data, "model": model, "sampler": base.one_pass()}
+    return module, ml_collections.FrozenConfigDict(ml_collections.ConfigDict(sections)), shape
+
+
+def data_like(shape, n, seed=0):
+    """Floats x [n, ...] on about [-1, 1], as a flow's bijector sees images."""
+    return np.clip(np.random.default_rng(seed).normal(size=(n, *shape)) / 2, -0.99, 0.99).astype(np.float32)
+
+
+def moved(params, scale=0.1):
+    """Params in general position."""
+    rng = np.random.default_rng(1)
+    return {**params, "params": jax.tree.map(lambda p: p + scale * rng.normal(size=p.shape), params["params"])}
+
+
+@pytest.fixture(scope="module", params=FLOWS)
+def built(request):
+    """(bijector, params in general position, x [6, ...])."""
+    module, own, shape = config(request.param)
+    bijector, x = module.bijector(own, shape), data_like(shape, 6)
+    return bijector, moved(jax.jit(bijector.init)(KEY, data_like(shape, 64))), x
+
+
+def test_a_round_trip_comes_back(built):
+    bijector, params, x = built
+    z, log_det = jax.jit(bijector.forward)(params, x)
+    back, log_det_back = jax.jit(bijector.inverse)(params, z)
+    assert z.dtype == log_det.dtype == jnp.float32 and log_det.shape == (6,)
+    np.testing.assert_allclose(back, x, atol=1e-4)
+    np.testing.assert_allclose(log_det_back, -log_det, atol=1e-3)
+
+
+def test_log_det_is_that_of_the_jacobian(built):
+    bijector, params, x = built
+    one = lambda x: bijector.forward(params, x[None])[0].reshape(-1)  # noqa: E731
+    jacobians = np.asarray(jax.jit(jax.vmap(jax.jacrev(one)))(x), np.float64).reshape(6, x[0].size, x[0].size)
+    np.testing.assert_allclose(jax.jit(bijector.forward)(params, x)[1], np.linalg.slogdet(jacobians)[1], atol=1e-3)
+
+
+def test_a_batch_is_its_rows(built):
+    bijector, params, x = built
+    forward = jax.jit(bijector.forward)
+    z, log_det = forward(params, x)
+    for i in range(2):
+        z_i, log_det_i = forward(params, x[i : i + 1])
+        np.testing.assert_allclose(z_i[0], z[i], atol=1e-4)
+        np.testing.assert_allclose(log_det_i[0], log_det[i], atol=1e-3)
+
+
+def test_a_hundred_times_the_scale_stays_finite(built):
+    bijector, params, x = built
+    loss = lambda params: jnp.mean(sum(jnp.mean(a) for a in bijector.forward(params, 100 * x)))  # noqa: E731
+    value, grads = jax.jit(jax.value_and_grad(loss))({"params": params["params"], **params})
+    assert jnp.isfinite(value) and all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads["params"]))
+
+
+@pytest.mark.parametrize("couplings, full", [(2, False), (3, True)])
+def test_three_couplings_fill_the_jacobian_of_nice(couplings, full):
+    module, own, shape = config("nice", couplings=couplings, activation="silu")
+    bijector, x = module.bijector(own, shape), data_like(shape, 6)
+    params = moved(bijector.init(KEY, x))
+    jacobians = jax.vmap(jax.jacrev(lambda x: bijector.forward(params, x[None])[0][0]))(x)
+    assert (np.abs(jacobians).max(axis=0) > 0).all() == full
+
+
+def test_a_part_that_breaks_is_named(built):
+    bijector, params, x = built
+    leaves = jax.tree_util.tree_leaves_with_path(params["params"])
+    path = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
+    last = max(i for i, name in enumerate(path) if "coupling" in name or "pairs" in name or "last" in name)
+    broken = jax.tree.leaves(params["params"])
+    broken[last] = broken[last] * jnp.nan
+    broken = {**params, "params": jax.tree.unflatten(jax.tree.structure(params["params"]), broken)}
+    assert bj.first_bad(bijector, params, KEY, x) is None
+    named = [part for part in bj.first_bad(bijector, broken, KEY, x).split("/") if not part.isdigit()]
+    assert named and named == [part for part in path[last].split("/") if part in named]
+
+
+@pytest.mark.parametrize("name", ["nice", "realnvp plane", "glow", "spline plane", "jet row"])
+def test_every_function_is_jitted_and_vmapped(name):
+    module, own, shape = config(name, integers=17, num_classes=3, conditional=True)
+    model = module.make(own, shape)
+    x = np.random.default_rng(0).integers(0, 17, (6, *shape)).astype(np.uint8)
+    batch = {"x": jnp.asarray(x), "condition": jnp.arange(6) % 3}
+
+    @jax.jit
+    @jax.vmap
+    def everything(key):
+        params = model.init(key, batch)
+        (value, (metrics, stats)), grads = jax.value_and_grad(model.loss, has_aux=True, allow_int=True)(
+            params, key, batch
+        )
+        record = model.log_prob(params, key, batch["x"], batch["condition"])
+        return value, metrics, stats, grads["params"], record, model.sample(params, key, 4, jnp.arange(4) % 3)
+
+    value, metrics, stats, grads, record, samples = everything(jax.random.split(KEY, 2))
+    assert set(metrics) == {"loss", "bits_per_dim", "nats"} and jnp.isfinite(value).all()
+    assert (stats is None) == ("stats" not in jax.eval_shape(model.init, KEY, batch))
+    assert record.nats.shape == (2, 6) and (record.kind, record.space) == ("lower_bound", "uniform_dequantized")
+    assert samples.x.shape == (2, 4, *shape) and samples.x.dtype == jnp.uint8 and samples.x.max() <= 16
+    assert any((jnp.abs(g) > 0).any() for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_a_density_in_the_plane_has_mass_one(name):
+    module, own, shape = config(name)
+    model = module.make(own, shape)
+    params = moved(model.init(KEY, {"x": data_like(shape, 64)}))
+    side = np.linspace(-8, 8, 401)
+    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, *shape).astype(np.float32)
+    nats = jax.jit(model.log_prob)(params, KEY, points).nats
+    assert np.exp(np.asarray(nats, np.float64)).sum() * (side[1] - side[0]) ** 2 == pytest.approx(1, abs=0.01)
+
+
+def test_a_density_of_four_pixels_has_mass_one():
+    """By draws from a wider Gaussian, each weighted by the quotient of the two densities."""
+    module, own, shape = config("glow scanned")
+    model = module.make(own, shape)
+    params = moved(model.init(KEY, {"x": data_like(shape, 64)}), 0.2)
+    x = 1.0 * jax.random.normal(KEY, (200000, *shape))
+    wide = jnp.sum(jax.scipy.stats.norm.logpdf(x), axis=(1, 2, 3))
+    weights = jnp.exp(jax.jit(model.log_prob)(params, KEY, x).nats - wide)
+    assert float(weights.mean()) == pytest.approx(1, abs=5 * float(weights.std()) / math.sqrt(200000))
+    assert float(weights.std()) < 20
+
+
+def train(model, draw, steps=400, rate=1e-2):
+    """Params after `steps` of Adam on fresh batches of draw(key) -> x."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
+
+    @jax.jit
+    def step(params, opt, key):
+        loss = lambda trained: model.loss({**params, "params": trained}, key, {"x": draw(key)})  # noqa: E731
+        (_, (_, stats)), grads = jax.value_and_grad(loss, has_aux=True)(params["params"])
+        updates, opt = optimizer.update(grads, opt)
+        new = {"params": optax.apply_updates(params["params"], updates)}
+        return new if stats is None else new | {"stats": stats}, opt
+
+    params = model.init(KEY, {"x": draw(KEY)})
+    opt = optimizer.init(params["params"])
+    for i in range(steps):
+        params, opt = step(params, opt, jax.random.fold_in(KEY, i))
+    return params
+
+
+COVARIANCE = np.array([[1.0, 1.2], [1.2, 2.0]])
+
+
+@pytest.mark.parametrize("name", [name for name in PLANE if name != "realnvp row"])
+def test_a_gaussian_is_reached_and_never_undercut(name):
+    """The mean of log p(x) - log q(x) is a KL divergence: near 0 after training, and never below it."""
+    module, own, shape = config(name, width=16)
+    model = module.make(own, shape)
+    L = np.linalg.cholesky(COVARIANCE).astype(np.float32)
+    draw = lambda key, n=256: (jax.random.normal(key, (n, 2)) @ L.T).reshape(n, *shape)  # noqa: E731
+    params = train(model, draw)
+    x = draw(jax.random.key(9), 20000)
+    truth = jax.scipy.stats.multivariate_normal.logpdf(x.reshape(-1, 2), jnp.zeros(2), COVARIANCE)
+    gap = np.asarray(truth - jax.jit(model.log_prob)(params, KEY, x).nats, np.float64)
+    assert -4 * gap.std() / math.sqrt(len(gap)) < gap.mean() < 0.05
+
+
+def test_a_volume_preserving_flow_stops_at_its_bound():
+    """Of all densities of entropy H the one nearest to N(0, I) is N(0, c I): a NICE without a scale gets to that."""
+    stds = jnp.array([2.0, 0.5])
+    entropy = float(jnp.sum(jnp.log(stds))) + math.log(2 * math.pi * math.e)
+    bound = math.log(2 * math.pi) + math.exp(entropy) / (2 * math.pi * math.e)
+    module, own, shape = config("nice plane", width=16, diagonal=False, couplings=4)
+    model = module.make(own, shape)
+    draw = lambda key, n=256: stds * jax.random.normal(key, (n, 2))  # noqa: E731
+    params = train(model, draw, steps=600)
+    nll = -np.asarray(jax.jit(model.log_prob)(params, KEY, draw(jax.random.key(9), 40000)).nats, np.float64)
+    assert bound - 4 * nll.std() / 200 < nll.mean() < bound + 0.05
+    free = module.make(config("nice plane", diagonal=True)[1], shape)  # which only has to standardise
+    start = free.init(KEY, {"x": draw(KEY, 40000)})
+    nll = -free.log_prob(start, KEY, draw(jax.random.key(9), 40000)).nats
+    assert float(nll.mean()) == pytest.approx(entropy, abs=0.02)
+
+
+def test_a_uniform_density_has_eight_bits():
+    record = as_stored(LogProb(jnp.full(3, 12 * math.log(1 / 2))), 256, (2, 2, 3))  # on [-1, 1] in 12 dimensions
+    np.testing.assert_allclose(bits_per_dim(record, (2, 2, 3)), 8, rtol=1e-6)
+
+
+def test_the_logit_dequantisation_and_scale_come_out_in_bits():
+    """A logistic latent behind the logit alone is uniform on a share 1 - alpha of the interval, up to its ends."""
+    _, own, _ = config("nice")
+    own = ml_collections.FrozenConfigDict(own.to_dict() | {"data": {"name": "toy", "levels": 256, "num_classes": None}})
+    model = flow.make(bj.logit(0.05, -1.0, 1.0), own, (7,))
+    x = np.random.default_rng(0).integers(0, 256, (5, 7)).astype(np.uint8)
+    record = model.log_prob(model.init(KEY, {"x": x}), KEY, x)
+    np.testing.assert_allclose(bits_per_dim(record, (7,)), 8 - math.log2(0.95), rtol=1e-5)
+
+
+def test_a_flow_that_is_told_classes_has_their_mixture_without_one():
+    module, own, shape = config("glow", num_classes=3, conditional=True)
+    model = module.make(own, shape)
+    batch = {"x": data_like(shape, 30), "condition": np.arange(30) % 3}
+    params = moved(model.init(KEY, batch), 0.2)
+    each = np.stack([model.log_prob(params, KEY, batch["x"], k).nats for k in range(3)])
+    assert (np.abs(each[0] - each[1]) > 1e-3).all()
+    whole = jax.jit(model.log_prob)(params, KEY, batch["x"]).nats
+    np.testing.assert_allclose(whole, jax.nn.logsumexp(each, axis=0) - math.log(3), rtol=1e-4)
+    nats = model.loss(params, KEY, batch, train=False)[1][0]["nats"]
+    np.testing.assert_allclose(nats, each[batch["condition"], np.arange(30)].mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["realnvp", "glow", "jet", "spline plane", "nice"])
+def test_temperature_scales_the_latent(name):
+    module, own, shape = config(name)
+    model, bijector = module.make(own, shape), module.bijector(own, shape)
+    params = moved(model.init(KEY, {"x": data_like(shape, 64)}))
+    draw = jax.jit(lambda temperature: model.sample(params, KEY, 500, temperature=temperature).x)
+    whole, half = (bijector.forward(params, draw(t))[0] for t in (1.0, 0.5))
+    np.testing.assert_allclose(half, whole / 2, atol=0.02)
+    assert np.ptp(np.asarray(draw(0.0)), axis=0).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name, fields, sentence",
+    [
+        ("nice", {"prior": "student"}, "model.prior is 'student'"),
+        ("nice", {"conditional": True}, "needs labelled data"),
+        ("glow", {"levels": 4}, "divide by 16"),
+        ("glow", {"permutation": "svd"}, "model.permutation"),
+        ("glow", {"coupling": "spline"}, "affine or additive"),
+        ("realnvp images", {"levels": 5}, "divide by 16"),
+        ("jet", {"patch": 3}, "model.patch of 3"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_sentence(name, fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        module, own, shape = config(name, **fields)
+        module.make(own, shape)
+
+
+def test_a_flow_takes_no_steps_and_no_class_it_was_not_told():
+    module, own, shape = config("nice")
+    model = module.make(own, shape)
+    params = model.init(KEY, {"x": data_like(shape, 8)})
+    with pytest.raises(UserError, match="temperature, and no sampler, num_steps"):
+        model.sample(params, KEY, 2, sampler="euler", num_steps=3)
+    with pytest.raises(UserError, match="no classes"):
+        model.sample(params, KEY, 2, 1)
+
+
+@pytest.mark.parametrize("module", [spline_flow, glow, realnvp, jet])
+def test_data_of_another_shape_are_a_mistake(module):
+    name = next(name for name, entry in FLOWS.items() if entry[0] is module)
+    with pytest.raises(UserError, match="examples of shape"):
+        module.make(config(name)[1], (4, 4))
+
+
+def test_inpainting_ends_at_the_mean_of_what_is_missing():
+    """Of a Gaussian the density given what is known is highest at the conditional mean."""
+    precision = jnp.linalg.inv(COVARIANCE)
+    x = jnp.array([[1.0, 0.3], [-2.0, 0.0]])
+    log_prob = lambda x: -0.5 * jnp.sum((x @ precision) * x, axis=1)  # noqa: E731
+    known = np.array([True, False])
+    found = nice.inpaint(log_prob, x, known, KEY, num_steps=400, noise=0.0)
+    np.testing.assert_allclose(found, [[1.0, 1.2], [-2.0, -2.4]], atol=1e-4)
+    held = nice.inpaint(log_prob, x, known, KEY, num_steps=400, low=-1.0, high=1.0)
+    assert (held[:, 0] == x[:, 0]).all() and (np.abs(held[:, 1]) <= 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["glow", "jet", "realnvp", "spline"])
+def test_the_deepest_configs_come_back_in_float32(name):
+    """As many layers as glow_cifar10 and twice jet_imagenet64, at a width that a CPU takes, in general position."""
+    deep = {"glow": {"levels": 2, "steps": 48}, "jet": {"couplings": 64}, "realnvp": {"couplings": 64}}
+    module, own, shape = config(name, width=16, **deep.get(name, {"couplings": 32}))
+    bijector, x = module.bijector(own, shape), data_like(shape, 64)
+    params = moved(jax.jit(bijector.init)(KEY, x), 0.05)
+    z, log_det = jax.jit(bijector.forward)(params, x)
+    back, log_det_back = jax.jit(bijector.inverse)(params, z)
+    assert np.abs(back - x).max() < 1e-4
+    np.testing.assert_allclose(log_det_back, -log_det, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_bf16_conditioners_leave_the_arithmetic_in_float32():
+    module, own, shape = config("glow", width=16)
+    own = own.to_dict()
+    own["model"]["conditioner"]["dtype"] = "bfloat16"
+    bijector, x = module.bijector(ml_collections.FrozenConfigDict(own), shape), data_like(shape, 64)
+    params = moved(bijector.init(KEY, x))
+    z, log_det = jax.jit(bijector.forward)(params, x)
+    back, _ = jax.jit(bijector.inverse)(params, z)
+    assert z.dtype == log_det.dtype == jnp.float32
+    assert np.abs(back - x).max() < 1e-4  # both directions ask the same net the same question
