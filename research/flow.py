@@ -13,6 +13,7 @@ from research.contracts import LogProb, Model, Samples
 from research.encoding import decode, encode, labels, quantize
 from research.errors import UserError, nearest
 from research.likelihood import as_stored, bits_per_dim, standard_normal
+from research.nets import build
 
 
 class Prior(NamedTuple):
@@ -39,12 +40,15 @@ def classes(config):
     return config.data.num_classes if config.model.conditional else None
 
 
-def alternating(coupling, number, reversible):
-    """`number` couplings, every second one of coupling(flip=True), as a stack of pairs and, if it is odd, one more."""
-    if number == 1:
-        return coupling(False)
-    pairs = bj.scan_chain(lambda: bj.chain(a=coupling(False), b=coupling(True)), number // 2, reversible)
-    return bj.chain(pairs=pairs, last=coupling(False)) if number % 2 else pairs
+def alternating(coupling, size, number, reversible):
+    """A stack of `number` couplings of the second half of vectors [B, size]; the halves change places after each."""
+    return bj.scan_chain(lambda: bj.chain(coupling=coupling(), turn=bj.swap(size)), number, reversible)
+
+
+def half(config, kind, size, numbers, **told):
+    """(conditioner, mask) of a compact coupling that tells the second half of `size` channels from the first."""
+    net = build.conditioner(kind, config.model.conditioner, numbers, moved=size - size // 2, **told)
+    return net, bj.masks.half(size)
 
 
 def table(num_classes, numbers):

@@ -22,7 +22,7 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "likelihood": {"noise", "samplers"},
     "encoding": set(),
     "receptive_field": set(),
-    "flow": {"bijectors", "likelihood", "encoding"},
+    "flow": {"bijectors", "likelihood", "encoding", "nets"},
     "latent": {"encoding"},
     "models": MATH | {"encoding", "flow"},
     "data": set(),

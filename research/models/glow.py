@@ -27,7 +27,7 @@ def bijector(config, data_shape):
     (h, w, c), levels, shapes = data_shape, [], []
     for i in range(own.levels):
         h, w, c = h // 2, w // 2, 4 * c
-        steps = bj.scan_chain(lambda c=c: _step(own, c), own.steps, own.reversible, own.unroll)
+        steps = bj.scan_chain(lambda c=c: _step(config, c), own.steps, own.reversible, own.unroll)
         prior = _top(flow.classes(config)) if i == own.levels - 1 else _split(own, c)
         levels.append(bj.chain(squeeze=bj.squeeze(), steps=steps, prior=prior))
         shapes.append((h, w, c))
@@ -35,20 +35,20 @@ def bijector(config, data_shape):
     return bj.multiscale(levels, shapes)
 
 
-def _step(own, channels):
-    mask = bj.masks.half(channels)
-    told = build.conditioner("cnn", own.conditioner, 1 if own.coupling == "additive" else 2, told=False)
+def _step(config, channels):
+    own = config.model
     if own.coupling == "additive":
-        coupling = bj.additive_coupling(told, mask)
+        coupling = bj.additive_coupling(*flow.half(config, "cnn", channels, 1, told=False), compact=True)
     else:
-        coupling = bj.affine_coupling(told, mask, own.scale)
+        coupling = bj.affine_coupling(*flow.half(config, "cnn", channels, 2, told=False), own.scale, compact=True)
     return bj.chain(norm=bj.actnorm(), permute=PERMUTATIONS[own.permutation](), coupling=coupling)
 
 
 def _split(own, channels):
     """The prior of the second half of the channels, given the first: one convolution."""
-    told = build.conditioner("cnn", {**own.conditioner, "depth": 0, "dropout": 0.0}, 2, told=False)
-    return bj.affine_coupling(told, bj.masks.half(channels))
+    fields = {**own.conditioner, "depth": 0, "dropout": 0.0}
+    told = build.conditioner("cnn", fields, 2, told=False, moved=channels // 2)
+    return bj.affine_coupling(told, bj.masks.half(channels), compact=True)
 
 
 def _top(classes):

@@ -3,7 +3,6 @@
 from research import bijectors as bj
 from research import flow
 from research.errors import UserError
-from research.nets import build
 
 
 def bijector(config, data_shape):
@@ -16,9 +15,8 @@ def bijector(config, data_shape):
         )
 
     def step():
-        told = build.conditioner("vit", own.conditioner, 2, classes)
-        mask = bj.masks.half(data_shape[2] * own.patch**2)
-        return bj.chain(split=bj.shuffle(), coupling=bj.affine_coupling(told, mask, own.scale))
+        told = flow.half(config, "vit", data_shape[2] * own.patch**2, 2, num_classes=classes)
+        return bj.chain(split=bj.shuffle(), coupling=bj.affine_coupling(*told, own.scale, compact=True))
 
     return bj.chain(patches=bj.squeeze(own.patch), couplings=bj.scan_chain(step, own.couplings, own.reversible))
 

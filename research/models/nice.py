@@ -4,26 +4,31 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research import bijectors as bj
 from research import flow
-from research.nets import build
+from research.errors import UserError
 
 
 def bijector(config, data_shape):
-    """The Bijector of a config: odd and even dimensions move in turn, so from three couplings on each moves each.
+    """The Bijector of a config: odd and even dimensions move in turn.
+
+    So from three couplings on, four where the size is odd, each dimension depends on each.
 
     The shift adds nothing to what couplings can do; it starts where the data are, and not at 0.
     """
     own, size, classes = config.model, math.prod(data_shape), flow.classes(config)
+    if size < 2:
+        raise UserError("nice takes examples of two and more dimensions; with one there is nothing to couple.")
+    order = np.r_[0:size:2, 1:size:2]  # even ones, then odd ones (section 5.1)
 
-    def coupling(flip):
-        told = build.conditioner("mlp", own.conditioner, 1, classes)
-        return bj.additive_coupling(told, bj.masks.alternating(size, flip))
+    def coupling():
+        return bj.additive_coupling(*flow.half(config, "mlp", size, 1, num_classes=classes), compact=True)
 
-    stack = flow.alternating(coupling, own.couplings, own.reversible)
-    last = {"scale": bj.scale()} if own.diagonal else {}
-    return bj.chain(flatten=bj.flatten(data_shape), shift=bj.shift(), couplings=stack, **last)
+    layers = {"flatten": bj.flatten(data_shape), "shift": bj.shift(), "parity": bj.permutation(order)}
+    layers |= {"couplings": flow.alternating(coupling, size, own.couplings, own.reversible)}
+    return bj.chain(**layers, **({"scale": bj.scale()} if own.diagonal else {}))
 
 
 def make(config, data_shape):

@@ -13,26 +13,29 @@ LAST = 4  # checkerboard couplings of the last level; the others have three, and
 
 def bijector(config, data_shape):
     """The Bijector of a config: a stack of couplings for vectors, the multi-scale architecture for images."""
-    if len(data_shape) == 1:
-        return _vectors(config, data_shape[0])
+    if len(data_shape) == 1 and data_shape[0] > 1:
+        own, size = config.model, data_shape[0]
+        return flow.alternating(lambda: _half(config, "mlp", size), size, own.couplings, own.reversible)
     if len(data_shape) != 3:
-        raise UserError(f"realnvp takes vectors or images, not examples of shape {data_shape}; choose another model.")
+        raise UserError(f"realnvp takes vectors of two and more columns or images, not examples of shape {data_shape}.")
     return _images(config, data_shape)
 
 
-def _coupling(config, kind, mask):
-    """An affine coupling, and RealNVP's batch norm behind it (section 3.7)."""
-    own = config.model
-    told = build.conditioner(kind, own.conditioner, 2, flow.classes(config))
-    norm = {"norm": bj.batch_norm()} if own.batch_norm else {}
-    return bj.chain(coupling=bj.affine_coupling(told, mask, own.scale), **norm)
+def _normed(config, coupling):
+    """RealNVP's batch norm behind a coupling (section 3.7)."""
+    return bj.chain(coupling=coupling, norm=bj.batch_norm()) if config.model.batch_norm else coupling
 
 
-def _vectors(config, size):
-    def coupling(flip):
-        return _coupling(config, "mlp", bj.masks.half(size, flip))
+def _half(config, kind, channels):
+    """A coupling of the second half of the channels."""
+    told = flow.half(config, kind, channels, 2, num_classes=flow.classes(config))
+    return _normed(config, bj.affine_coupling(*told, config.model.scale, compact=True))
 
-    return flow.alternating(coupling, config.model.couplings, config.model.reversible)
+
+def _board(config, height, width, flip):
+    """A coupling of the pixels of one colour of a checkerboard."""
+    told = build.conditioner("resnet", config.model.conditioner, 2, flow.classes(config))
+    return _normed(config, bj.affine_coupling(told, bj.masks.checkerboard(height, width, flip), config.model.scale))
 
 
 def _images(config, data_shape):
@@ -45,13 +48,11 @@ def _images(config, data_shape):
     levels, shapes = [], []
     for i in range(own.levels):
         last = i == own.levels - 1
-        boards = [bj.masks.checkerboard(h, w, flip=bool(k % 2)) for k in range(LAST if last else 3)]
-        layers = {f"board{k}": _coupling(config, "resnet", mask) for k, mask in enumerate(boards)}
+        layers = {f"board{k}": _board(config, h, w, flip=bool(k % 2)) for k in range(LAST if last else 3)}
         if not last:
             h, w, c = h // 2, w // 2, 4 * c
-            halves = [bj.masks.half(c, flip=bool(k % 2)) for k in range(3)]
-            layers |= {"squeeze": bj.squeeze()}
-            layers |= {f"channel{k}": _coupling(config, "resnet", mask) for k, mask in enumerate(halves)}
+            halves = {f"channel{k}": bj.chain(half=_half(config, "resnet", c), turn=bj.swap(c)) for k in range(3)}
+            layers |= {"squeeze": bj.squeeze()} | halves
         levels.append(bj.chain(**layers))
         shapes.append((h, w, c))
         c //= 2

@@ -3,7 +3,6 @@
 from research import bijectors as bj
 from research import flow
 from research.errors import UserError
-from research.nets import build
 
 
 def bijector(config, data_shape):
@@ -15,8 +14,8 @@ def bijector(config, data_shape):
     own, size, classes = config.model, data_shape[0], flow.classes(config)
 
     def step():
-        told = build.conditioner("mlp", own.conditioner, 3 * own.bins - 1, classes)
-        coupling = bj.rq_spline_coupling(told, bj.masks.half(size), own.bins, own.bound)
+        told = flow.half(config, "mlp", size, 3 * own.bins - 1, num_classes=classes)
+        coupling = bj.rq_spline_coupling(*told, own.bins, own.bound, compact=True)
         return bj.chain(linear=bj.invertible_conv("plu"), coupling=coupling)
 
     steps = bj.scan_chain(step, own.couplings, own.reversible)

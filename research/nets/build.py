@@ -28,11 +28,12 @@ def make(config_net, num_classes=None):
     return NETS[config_net.name](**fields)
 
 
-def conditioner(kind, fields, outputs, num_classes=None, told=True):
+def conditioner(kind, fields, outputs, num_classes=None, told=True, moved=None):
     """(init, apply[, True]) of a coupling layer, as research.bijectors.coupling says, with `outputs` numbers an entry.
 
     kind: a key of CONDITIONERS; fields: the section model.conditioner of a config; told: whether the net hears of the
-    condition. Raises UserError for an unknown activation or dtype.
+    condition; moved: how many channels a compact coupling transforms. Raises UserError for an unknown activation or
+    dtype.
     """
     fields = dict(fields)
     activations.get(fields["activation"])
@@ -41,7 +42,7 @@ def conditioner(kind, fields, outputs, num_classes=None, told=True):
         "num_classes": num_classes,
         "dtype": _dtype(fields["dtype"], "model.conditioner.dtype"),
     }
-    net = CONDITIONERS[kind](**fields)
+    net = CONDITIONERS[kind](**fields, channels=moved and outputs * moved)
 
     def init(key, x, condition=None):
         return net.init(key, x, condition if told else None).get("params", {})

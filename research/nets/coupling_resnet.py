@@ -41,6 +41,7 @@ class CouplingResNet(nn.Module):
     depth: int = 4
     size: int = 3
     outputs: int = 1
+    channels: int | None = None
     activation: str = "relu"
     num_classes: int | None = None
     dropout: float = 0.0
@@ -61,5 +62,5 @@ class CouplingResNet(nn.Module):
         h = blocks.Activation(self.activation, name="act_out")(h.astype(jnp.float32))
         dims = x.ndim - 2
         if not dims:
-            return nn.Dense(self.outputs * x.shape[-1], kernel_init=blocks.ZEROS, name="out")(h)
-        return blocks.conv(self.outputs * x.shape[-1], dims, "out", kernel_init=blocks.ZEROS)(h)
+            return nn.Dense(self.channels or self.outputs * x.shape[-1], kernel_init=blocks.ZEROS, name="out")(h)
+        return blocks.conv(self.channels or self.outputs * x.shape[-1], dims, "out", kernel_init=blocks.ZEROS)(h)

@@ -39,6 +39,7 @@ class CouplingViT(nn.Module):
     depth: int = 2
     heads: int = 8
     outputs: int = 2
+    channels: int | None = None
     activation: str = "gelu_tanh"
     num_classes: int | None = None
     dropout: float = 0.0
@@ -56,5 +57,7 @@ class CouplingViT(nn.Module):
         stack = blocks.scan(Block, self.depth, self.remat)
         h, _ = stack(self.width, self.heads, self.activation, self.dropout, train, self.dtype, name="blocks")(h)
         h = nn.LayerNorm(dtype=self.dtype, name="norm")(h)
-        out = nn.Dense(self.outputs * x.shape[-1], dtype=self.dtype, kernel_init=blocks.ZEROS, name="out")(h)
+        out = nn.Dense(
+            self.channels or self.outputs * x.shape[-1], dtype=self.dtype, kernel_init=blocks.ZEROS, name="out"
+        )(h)
         return out.reshape(*x.shape[:-1], -1).astype(jnp.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from research import bijectors as bj
-from research.bijectors import coupling, masks, spline
+from research.bijectors import coupling, linear, masks, spline
 from research.errors import UserError
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -47,6 +47,29 @@ def test_what_passes_is_what_the_conditioner_sees():
     z, _ = bj.additive_coupling(spy, masks.alternating(4)).forward({"params": {}}, X)
     np.testing.assert_array_equal(seen[0], X * [1, 0, 1, 0])
     np.testing.assert_array_equal(z, X)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_compact_coupling_is_the_one_with_a_mask(flip):
+    """The same weights, laid out for the half that passes and the half that moves."""
+    x = np.random.default_rng(2).normal(size=(6, 5)).astype(np.float32)
+    mask, rng = masks.half(5, flip), np.random.default_rng(3)
+    w = rng.normal(size=(5, 5, 2)).astype(np.float32)  # from entry i to number n of entry j
+    kept, moved = np.flatnonzero(mask), np.flatnonzero(~mask)
+    whole = (lambda key, x, c: {}), lambda p, x, c: jnp.einsum("bi,ijn->bjn", x, w).reshape(6, -1)
+    part = (lambda key, x, c: {}), lambda p, x, c: jnp.einsum("bi,ijn->bnj", x, w[kept][:, moved]).reshape(6, -1)
+    flows = bj.affine_coupling(whole, mask), bj.affine_coupling(part, mask, compact=True)
+    for direction in ("forward", "inverse"):
+        (z, log_det), (z_c, log_det_c) = (getattr(flow, direction)({"params": {}}, x) for flow in flows)
+        np.testing.assert_allclose(z_c, z, rtol=1e-5)
+        np.testing.assert_allclose(log_det_c, log_det, rtol=1e-5)
+
+
+def test_triangular_inverses():
+    for n in (1, 3, 12, 48):
+        a = np.tril(np.random.default_rng(n).normal(size=(n, n)) / np.sqrt(n), -1) + np.diag(np.linspace(0.5, 2, n))
+        for matrix in (a, a.T):
+            np.testing.assert_allclose(linear._triangular_inverse(matrix) @ matrix, np.eye(n), atol=1e-5)
 
 
 def test_masks():
@@ -165,6 +188,9 @@ def test_logit_by_hand():
     "make, words",
     [
         (lambda: bj.affine_coupling(fixed(1.0, 1.0), masks.half(4), "relu"), "exp, sigmoid, 2sigmoid or tanh"),
+        (lambda: bj.additive_coupling(fixed(1.0), masks.alternating(4), compact=True), "side by side"),
+        (lambda: bj.additive_coupling(fixed(1.0), masks.checkerboard(2, 2), compact=True), "side by side"),
+        (lambda: bj.additive_coupling(fixed(1.0), np.ones(4, bool), compact=True), "side by side"),
         (lambda: bj.permutation([0, 0, 1]), "each of 0"),
         (lambda: bj.invertible_conv("qr"), "direct, plu, householder"),
         (lambda: bj.squeeze().forward({"params": {}}, np.zeros((1, 3, 4, 1))), "3 x 4"),

@@ -12,15 +12,18 @@ RNG = np.random.default_rng(0)
 D, IMAGE = 4, (4, 4, 2)
 
 
-def perceptron(numbers, width=8, condition_size=0):
-    """A conditioner of one hidden layer with weights in general position; a condition [B, K] is appended to x."""
+def perceptron(numbers, width=8, moved=None):
+    """A conditioner of one hidden layer with weights in general position; a condition [B, K] is appended to x.
+
+    moved: channels that a compact coupling transforms, which gets the numbers of these alone.
+    """
 
     def joined(x, condition):
         flat = x.reshape(len(x), -1)
         return flat if condition is None else jnp.concatenate([flat, condition], axis=1)
 
     def init(key, x, condition=None):
-        sizes = joined(x, condition).shape[1], x[0].size * numbers
+        sizes = joined(x, condition).shape[1], x[0].size // x.shape[-1] * (moved or x.shape[-1]) * numbers
         keys = jax.random.split(key, 2)
         return {
             "in": jax.random.normal(keys[0], (sizes[0], width)) / np.sqrt(sizes[0]),
@@ -29,7 +32,7 @@ def perceptron(numbers, width=8, condition_size=0):
 
     def apply(params, x, condition=None, key=None):
         h = jnp.tanh(joined(x, condition) @ params["in"])
-        return (h @ params["out"]).reshape(*x.shape[:-1], numbers * x.shape[-1])
+        return (h @ params["out"]).reshape(*x.shape[:-1], numbers * (moved or x.shape[-1]))
 
     return init, apply
 
@@ -57,6 +60,9 @@ BIJECTORS = {  # name: (bijector, shape of an example)
     "affine sigmoid": (bj.affine_coupling(perceptron(2), BOARD, "sigmoid"), IMAGE),
     "affine tanh": (bj.affine_coupling(perceptron(2), CHANNEL, "tanh"), IMAGE),
     "spline": (bj.rq_spline_coupling(perceptron(3 * 5 - 1), masks.alternating(D), bins=5), (D,)),
+    "compact additive": (bj.additive_coupling(perceptron(1, moved=3), masks.half(5), compact=True), (5,)),
+    "compact affine": (bj.affine_coupling(perceptron(2, moved=1), CHANNEL, "2sigmoid", compact=True), IMAGE),
+    "compact spline": (bj.rq_spline_coupling(perceptron(11, moved=2), ~HALF, bins=4, compact=True), (D,)),
     "scale": (bj.scale(), IMAGE),
     "permutation": (bj.permutation([2, 0, 3, 1]), (D,)),
     "shuffle": (bj.shuffle(), (D,)),

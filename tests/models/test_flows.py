@@ -102,12 +102,16 @@ def test_a_hundred_times_the_scale_stays_finite(built):
     assert jnp.isfinite(value) and all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads["params"]))
 
 
-@pytest.mark.parametrize("couplings, full", [(2, False), (3, True)])
-def test_three_couplings_fill_the_jacobian_of_nice(couplings, full):
-    module, own, shape = config("nice", couplings=couplings, activation="silu")
+@pytest.mark.parametrize(
+    "name, couplings, full",
+    [("nice images", 2, False), ("nice images", 3, True), ("nice", 3, False), ("nice", 4, True)],
+)
+def test_three_couplings_fill_the_jacobian_of_nice_and_four_that_of_an_odd_size(name, couplings, full):
+    module, own, shape = config(name, couplings=couplings, activation="silu")
     bijector, x = module.bijector(own, shape), data_like(shape, 6)
     params = moved(bijector.init(KEY, x))
     jacobians = jax.vmap(jax.jacrev(lambda x: bijector.forward(params, x[None])[0][0]))(x)
+    jacobians = jacobians.reshape(6, *2 * (math.prod(shape),))
     assert (np.abs(jacobians).max(axis=0) > 0).all() == full
 
 
@@ -115,7 +119,7 @@ def test_a_part_that_breaks_is_named(built):
     bijector, params, x = built
     leaves = jax.tree_util.tree_leaves_with_path(params["params"])
     path = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
-    last = max(i for i, name in enumerate(path) if "coupling" in name or "pairs" in name or "last" in name)
+    last = max(i for i, name in enumerate(path) if "coupling" in name or "scale" in name)
     broken = jax.tree.leaves(params["params"])
     broken[last] = broken[last] * jnp.nan
     broken = {**params, "params": jax.tree.unflatten(jax.tree.structure(params["params"]), broken)}

@@ -69,7 +69,9 @@ def contestants(sizes):
     asked = subprocess.run([os.environ[PYTHON], "-c", code], capture_output=True, text=True)
     if asked.returncode:
         return found, about | {"normflows": f"absent: {asked.stderr.strip().splitlines()[-1]}"}
-    return [*found, Contestant("normflows", lambda: torch_peer(sizes))], about | {"normflows": asked.stdout.strip()}
+    counts = sorted({1, os.cpu_count()})  # the faster counts: on a busy machine threads of torch wait for each other
+    torch = [Contestant(f"normflows_{n}_threads", lambda n=n: torch_peer(sizes, n)) for n in counts]
+    return [*found, *torch], about | {"normflows": asked.stdout.strip()}
 
 
 def measure(compile_fn, step_fn, rounds):
@@ -84,9 +86,10 @@ def measure(compile_fn, step_fn, rounds):
     return {"compile_s": seconds, "step_ms": median, "quartiles": [low, high]}
 
 
-def torch_peer(sizes):
+def torch_peer(sizes, threads):
     """normflows in a process that waits while others are measured and ends with this one; RuntimeError if it dies."""
     command = [os.environ[PYTHON], "-W", "ignore", str(CHILD), type(sizes).__name__, json.dumps(sizes._asdict())]
+    command.append(str(threads))
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     atexit.register(child.communicate)  # closes its input, so that it ends
 

@@ -1,7 +1,8 @@
 """RealNVP and Glow of normflows as its documentation builds them, in a process that answers orders.
 
-python torch_flows.py Vectors '{"batch": 4096, "couplings": 8, "width": 128}', and "build", "step" or "sample" a
-line on standard input; each answer is a line of JSON. It needs torch and normflows, and nothing of this code base.
+python torch_flows.py Vectors '{"batch": 4096, "couplings": 8, "width": 128}' 2, the last the number of threads, and
+"build", "step" or "sample" a line on standard input; each answer is a line of JSON. It needs torch and normflows, and
+nothing of this code base.
 """
 
 import contextlib
@@ -38,10 +39,11 @@ def images(batch, side, levels, steps, width):
     return flow.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 
 
-def build(kind, sizes):
+def build(kind, sizes, threads):
     """(seconds of the first step, which starts ActNorm; step; sample), both blocking, as eager torch is."""
     import torch
 
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     flow, x = {"Vectors": vectors, "Images": images}[kind](**sizes)
     start = time.perf_counter()
@@ -58,34 +60,17 @@ def build(kind, sizes):
             flow.sample(len(x))
 
     step()
-    first = time.perf_counter() - start
-    _choose_threads(step)
-    return first, step, sample
-
-
-def _choose_threads(step):
-    """One thread or all of them, whichever is faster here: threads that wait for each other crawl on a busy machine."""
-    import torch
-
-    def seconds(threads):
-        torch.set_num_threads(threads)
-        step()
-        start = time.perf_counter()
-        for _ in range(5):
-            step()
-        return time.perf_counter() - start
-
-    torch.set_num_threads(min({1, torch.get_num_threads()}, key=seconds))
+    return time.perf_counter() - start, step, sample
 
 
 def main():
     """Answers orders until standard input ends."""
-    kind, sizes, calls = sys.argv[1], json.loads(sys.argv[2]), {}
+    kind, sizes, threads, calls = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), {}
     for order in map(str.strip, sys.stdin):
         answer = {}
         with contextlib.redirect_stdout(sys.stderr):
             if order == "build":
-                answer["compile_s"], calls["step"], calls["sample"] = build(kind, sizes)
+                answer["compile_s"], calls["step"], calls["sample"] = build(kind, sizes, threads)
             else:
                 calls[order]()
         print(json.dumps(answer), flush=True)
