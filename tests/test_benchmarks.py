@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from research.benchmarks import data, loop, nets
+from research.benchmarks import data, flow_peers, flows, loop, nets
 from research.nets.mlp import MLP
 
 
@@ -31,3 +31,46 @@ def test_nets_compare_what_is_compiled(monkeypatch):
     result = nets.main()
     assert result["compile_ratio"] == pytest.approx(result["compile_48_s"][0] / result["compile_12_s"][0])
     assert result["flops_ratio_unet_ddpm"] > 0 and result["remat_memory_ratio"] > 0
+
+
+SMALL = {"vectors": flow_peers.Vectors(8, 2, 4), "images": flow_peers.Images(2, 4, 1, 1, 4)}
+
+
+def test_flows_take_turns_and_are_compared(monkeypatch):
+    calls = []
+
+    def peer(sizes):
+        step, sample = (lambda: calls.append("step")), (lambda: calls.append("sample"))
+        return 2.0, step, sample
+
+    monkeypatch.setattr(
+        flow_peers, "contestants", lambda sizes: ([flow_peers.Contestant("peer", lambda: peer(sizes))], {})
+    )
+    monkeypatch.setattr(flows, "SIZES", SMALL)
+    monkeypatch.setattr(flows, "ROUNDS", 3)
+    monkeypatch.setattr(flows, "DEEP", 4)
+    result = flows.main()
+    assert calls == ["step", "sample"] * 6
+    for name in SMALL:
+        row = result[name]
+        low, high = row["ours"]["step_ms_quartiles"]
+        assert low <= row["ours"]["step_ms"] <= high and row["step_over_ours"]["ours"] == 1
+        assert 0 < row["step_over_ours"]["peer"] < 1 and row["peer"]["compile_s"] == 2.0
+    assert result["compile_s_at_4"]["peer"] == 2.0 and result["depth"]["reversible"]["compile_s"]["ratio"] > 0
+
+
+def test_peers_that_are_not_here_say_so(monkeypatch):
+    monkeypatch.delenv(flow_peers.PYTHON, raising=False)
+    monkeypatch.setattr(flow_peers, "JAX_PEERS", {"Vectors": ("nothing",), "Images": ()})
+    found, about = flow_peers.contestants(flow_peers.Vectors())
+    assert found == [] and about["nothing"].startswith("absent: ModuleNotFoundError")
+    assert flow_peers.PYTHON in about["normflows"]
+    monkeypatch.setenv(flow_peers.PYTHON, "/bin/false")
+    found, about = flow_peers.contestants(flow_peers.Images())
+    assert found == [] and about["normflows"].startswith("absent")
+
+
+def test_a_measure_is_a_median_with_its_quartiles():
+    found = flow_peers.measure(lambda: 1.5, lambda: None, 8)
+    low, high = found["quartiles"]
+    assert found["compile_s"] == 1.5 and 0 <= low <= found["step_ms"] <= high

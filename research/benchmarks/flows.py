@@ -4,7 +4,6 @@ import statistics
 import time
 
 import jax
-import jax.numpy as jnp
 from ml_collections import config_dict
 
 from configs import base
@@ -12,6 +11,7 @@ from research.benchmarks import flow_peers
 from research.benchmarks.flow_peers import Contestant, Images, Vectors
 from research.benchmarks.flow_peers.compiled import compiled
 from research.models import glow, realnvp
+from research.nets import cost as costs
 
 ROUNDS, DEEP = 30, 64
 SIZES = {"vectors": Vectors(), "images": Images()}
@@ -71,34 +71,31 @@ def compared(sizes):
     return {"sizes": sizes._asdict(), "peers": about, **rows, **ratios}
 
 
+def cost(couplings, reversible):
+    """(seconds to compile, temporary bytes, bytes of parameters) of a step of RealNVP of that depth; nothing cached."""
+    model, x = ours(SIZES["vectors"]._replace(couplings=couplings), reversible)
+    params = jax.eval_shape(model.init, jax.random.key(0), {"x": x})["params"]
+
+    def loss(params, x):
+        return model.loss({"params": params}, jax.random.key(0), {"x": x})[0]
+
+    seconds = []
+    for _ in range(3):
+        jax.clear_caches()
+        start = time.perf_counter()
+        program = jax.jit(jax.value_and_grad(loss)).lower(params, x).compile()
+        seconds.append(time.perf_counter() - start)
+    temporary = program.memory_analysis().temp_size_in_bytes
+    return statistics.median(seconds), temporary, 4 * costs.parameters(params)
+
+
 def depth():
     """What 64 couplings of vectors cost over 8: seconds to compile, temporary bytes; plain and reversible."""
     result = {}
-    for reversible in (False, True):
-        cost = {}
-        for couplings in (8, DEEP):
-            model, x = ours(SIZES["vectors"]._replace(couplings=couplings), reversible)
-            params = jax.eval_shape(model.init, jax.random.key(0), {"x": x})["params"]
-            step = jax.value_and_grad(
-                lambda p, x, model=model: model.loss({"params": p}, jax.random.key(0), {"x": x})[0]
-            )
-            seconds = []
-            for _ in range(3):
-                jax.clear_caches()
-                start = time.perf_counter()
-                program = jax.jit(step).lower(params, x).compile()
-                seconds.append(time.perf_counter() - start)
-            numbers = sum(jnp.size(p) for p in jax.tree.leaves(params)) * 4
-            temporary = program.memory_analysis().temp_size_in_bytes
-            cost[couplings] = statistics.median(seconds), temporary, numbers
-        name = "reversible" if reversible else "plain"
-        result[name] = {
-            "compile_s": [cost[8][0], cost[DEEP][0]],
-            "compile_ratio": cost[DEEP][0] / cost[8][0],
-            "temporary_mb": [cost[8][1] / 1e6, cost[DEEP][1] / 1e6],
-            "parameters_mb": [cost[8][2] / 1e6, cost[DEEP][2] / 1e6],
-            "memory_ratio": cost[DEEP][1] / cost[8][1],
-        }
+    for name, reversible in (("plain", False), ("reversible", True)):
+        few, many = cost(8, reversible), cost(DEEP, reversible)
+        kinds = zip(("compile_s", "temporary_bytes", "parameter_bytes"), few, many)
+        result[name] = {kind: {"8": a, str(DEEP): b, "ratio": b / a} for kind, a, b in kinds}
     return result
 
 

@@ -68,7 +68,9 @@ def contestants(sizes):
     code += "print(v('normflows'), 'on torch', torch.__version__)"
     asked = subprocess.run([os.environ[PYTHON], "-c", code], capture_output=True, text=True)
     if asked.returncode:
-        return found, about | {"normflows": f"absent: {asked.stderr.strip().splitlines()[-1]}"}
+        return found, about | {
+            "normflows": f"absent: {(asked.stderr.strip() or f'status {asked.returncode}').splitlines()[-1]}"
+        }
     counts = sorted({1, os.cpu_count()})  # the faster counts: on a busy machine threads of torch wait for each other
     torch = [Contestant(f"normflows_{n}_threads", lambda n=n: torch_peer(sizes, n)) for n in counts]
     return [*found, *torch], about | {"normflows": asked.stdout.strip()}
