@@ -143,7 +143,8 @@ def flow(name, net, **fields):
         "name": name,
         "prior": "gaussian",  # gaussian | logistic: of every coordinate of the latent
         "conditional": False,  # tell the flow the class of an example; log p(x) is then a mean over classes
-        "reversible": False,  # compute activations again from the output: memory stays flat in depth, time grows
+        "remat": False,  # compute a layer's inside again in the backward pass: exact, and saves most of the memory
+        "reversible": False,  # compute its input again too, from its output: memory is flat in depth; float32 alone
         "conditioner": net,
     }
     return config_dict.ConfigDict(own | fields)
@@ -162,7 +163,7 @@ def realnvp():
         "levels": 2,  # of images: each but the last has 3 checkerboard and 3 channel couplings, the last 4
         "scale": "tanh",  # tanh | exp | sigmoid | 2sigmoid: what bounds the log-scale
         "batch_norm": True,  # after every coupling
-        "logit": 0.05,  # of images: alpha of the logit transform; 0: none
+        "logit": 0.05,  # of images of integers: alpha of the logit transform; 0: none
         "l2_scale": 5e-5,  # penalty on the lengths of weight-normed kernels
     }
     return flow("realnvp", conditioner(), **own)

@@ -2,7 +2,8 @@
 
     python -m launch.run --config=configs/realnvp_cifar10.py --workdir=runs/realnvp_cifar10 --config.data.dir=DIR
 
-The paper: 3.49 bits a dimension. It needs an accelerator.
+The paper: 3.49 bits a dimension. It needs an accelerator. Gradients are clipped and weights averaged here, not
+there; images are not flipped. Not run here.
 """
 
 from configs import base

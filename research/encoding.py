@@ -33,7 +33,9 @@ def labels(condition, n, num_classes):
     if condition is None:
         return jnp.full((n,), -1)
     if not num_classes:
-        raise UserError("this model has no classes (config.data.num_classes): leave the condition out")
+        raise UserError(
+            "this model is told no classes: leave the condition out (or see data.num_classes and model.conditional)"
+        )
     condition = jnp.asarray(condition)
     if condition.shape not in ((), (n,)) or not jnp.issubdtype(condition.dtype, jnp.integer):
         raise UserError(f"a condition is one integer class or [{n}] of them, not {condition.dtype}{condition.shape}")

@@ -21,7 +21,7 @@ SAMPLING_BATCH = 1024
 def sample(experiment, params, num_samples, condition=None, seed=0, **options):
     """(x [N, ...] in the data's own scale, nfe) drawn in batches; `condition` [N] labels or None.
 
-    options go to the model's `sample`: sampler, num_steps, guidance, rtol, atol.
+    options go to the model's `sample`: sampler, num_steps, guidance, rtol, atol; temperature of a flow.
     """
     if experiment.model.sample is None:
         raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
@@ -38,7 +38,9 @@ def sample(experiment, params, num_samples, condition=None, seed=0, **options):
         nfe.append(float(np.mean(samples.nfe)))
     x, nfe = np.concatenate(parts)[:num_samples], float(np.mean(nfe))
     if not np.isfinite([nfe, np.mean(x)]).all():
-        raise UserError("the samples are not finite; give the sampler more steps, or a looser rtol and atol.")
+        raise UserError(
+            "the samples are not finite; give the sampler more steps, a looser rtol and atol, or a lower temperature."
+        )
     return x, nfe
 
 

@@ -39,6 +39,7 @@ AT_LEAST = {  # a run would end in an obscure error, or never
     "model.patch": 1,
     "model.conditioner.width": 2,
     "model.conditioner.depth": 1,
+    "model.conditioner.heads": 1,
 }
 
 

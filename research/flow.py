@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from research import bijectors as bj
 from research.contracts import LogProb, Model, Samples
-from research.encoding import decode, encode, labels, quantize
+from research.encoding import decode, encode, is_known, labels, quantize
 from research.errors import UserError, nearest
 from research.likelihood import as_stored, bits_per_dim, standard_normal
 from research.nets import build
@@ -40,9 +40,20 @@ def classes(config):
     return config.data.num_classes if config.model.conditional else None
 
 
-def alternating(coupling, size, number, reversible):
-    """A stack of `number` couplings of the second half of vectors [B, size]; the halves change places after each."""
-    return bj.scan_chain(lambda: bj.chain(coupling=coupling(), turn=bj.swap(size)), number, reversible)
+def stack(config, make, number, unroll=False):
+    """`number` layers make() with the memory that a config asks for. Raises UserError for bfloat16 that is undone."""
+    own = config.model
+    if own.reversible and own.conditioner.dtype != "float32":
+        raise UserError(
+            f"model.reversible undoes layers, which {own.conditioner.dtype} nets make inexact: deep stacks lose "
+            "digits of their gradients; take model.remat, or model.conditioner.dtype=float32."
+        )
+    return bj.scan_chain(make, number, own.reversible, unroll, own.remat)
+
+
+def alternating(config, coupling, size):
+    """A stack of couplings of the second half of vectors [B, size]; the halves change places after each."""
+    return stack(config, lambda: bj.chain(coupling=coupling(), turn=bj.swap(size)), config.model.couplings)
 
 
 def half(config, kind, size, numbers, **told):
@@ -58,7 +69,11 @@ def table(num_classes, numbers):
         return {"table": jnp.zeros((num_classes or 1, numbers * x.shape[-1]))}
 
     def apply(params, x, condition=None, key=None):
-        row = jnp.zeros(len(x), jnp.int32) if num_classes is None else condition
+        row = jnp.zeros(len(x), jnp.int32)
+        if num_classes:
+            if jnp.shape(condition) != (len(x),):
+                raise UserError(f"this flow is told classes: give a condition [{len(x)}], one class an example.")
+            row = condition
         told = params["table"][row]
         return jnp.broadcast_to(told.reshape(len(x), *(1,) * (x.ndim - 2), -1), (*x.shape[:-1], told.shape[-1]))
 
@@ -105,12 +120,15 @@ def make(flow, config, data_shape, penalty=None):
         if others:
             raise UserError(f"a flow samples in one pass: it takes a temperature, and no {', '.join(others)}.")
         temperature = config.sampler.temperature if temperature is None else temperature
+        if is_known(temperature) and not 0 <= temperature < math.inf:
+            raise UserError(f"the temperature is {temperature}; it must be 0 or more, and finite.")
         key_z, key_class = jax.random.split(key)
         label = _labels(key_class, condition, num_samples)
         like = jax.ShapeDtypeStruct((num_samples, *data_shape), jnp.float32)
         shape = jax.eval_shape(flow.forward, params, like, label)[0].shape
         x, _ = flow.inverse(params, temperature * prior.sample(key_z, shape), label)
-        return Samples(quantize(decode(x, levels), levels), None, jnp.ones(()))
+        calls = jnp.where(jnp.isfinite(x).all(), 1.0, jnp.nan)  # integers have no NaN to show that samples are none
+        return Samples(quantize(decode(x, levels), levels), None, calls)
 
     def _labels(key, condition, n):
         if num_classes and condition is None:
@@ -133,6 +151,9 @@ def make(flow, config, data_shape, penalty=None):
     def explain(params, key, batch):
         key_u, key_flow = jax.random.split(key)
         x, condition = inputs(key_u, batch)
-        return bj.first_bad(flow, params, key_flow, x, condition)
+        layer = bj.first_bad(flow, params, key_flow, x, condition)
+        if layer is None and not jnp.isfinite(prior.log_prob(bj.train(flow, params, key_flow, x, condition)[0])).all():
+            return "prior"
+        return layer
 
     return Model(init, loss, sample, log_prob, explain=explain)

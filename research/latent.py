@@ -1,4 +1,7 @@
-"""Work in a latent: images between two images, and attributes added to one (Kingma & Dhariwal 2018, section 6)."""
+"""Work in a latent: images between two images, and attributes added to one (Kingma & Dhariwal 2018, section 6).
+
+Of a run: `built, _, params = results.load(path)`, and its flow is `glow.bijector(built.config, built.dataset.shape)`.
+"""
 
 import jax.numpy as jnp
 
@@ -21,9 +24,10 @@ def interpolate(flow, params, first, second, num=8, levels=None, condition=None)
     return jnp.stack([data(flow, params, a + (b - a) * w, levels, condition) for w in jnp.linspace(0, 1, num)])
 
 
-def direction(flow, params, with_it, without, levels=None):
+def direction(flow, params, with_it, without, levels=None, conditions=(None, None)):
     """The latent direction of an attribute: the mean of examples that have it minus the mean of those that do not."""
-    return jnp.mean(of(flow, params, with_it, levels), axis=0) - jnp.mean(of(flow, params, without, levels), axis=0)
+    a, b = (of(flow, params, x, levels, c).mean(axis=0) for x, c in zip((with_it, without), conditions))
+    return a - b
 
 
 def shift(flow, params, x, step, amount, levels=None, condition=None):

@@ -51,12 +51,17 @@ def draw(built, path, x, count=100):
 
 def finish(built, params, path, seed=0):
     """Samples or predicts, exports and evaluates a trained run; evaluation.json comes last and marks it finished."""
-    workdir.export_params(path / "params.npz", params["params"])
+    workdir.export_params(path / "params.npz", exported(params))
     finish_kind = _predict_and_evaluate if built.model.predict else _sample_and_evaluate
     result = finish_kind(built, params, path, seed)
     result |= evaluation.cost(built, params)
     workdir.write_json(path / "evaluation.json", result)
     return result
+
+
+def exported(params):
+    """What params.npz holds: the trained arrays, and, under "stats", what is not trained but belongs to them."""
+    return {**params["params"], **{name: value for name, value in params.items() if name != "params"}}
 
 
 def summary(result):
@@ -78,7 +83,9 @@ def _density(result):
     ]
     if "likelihood/negative_entropy" in result:
         nats, least = result["likelihood/nats"], result["likelihood/negative_entropy"]
-        parts.append(f"log-density {nats:.3f} nats of at most {least:.3f}, KL {result['likelihood/kl']:.3f}")
+        parts.append(f"log-density {nats:.3f} nats, at most {least:.3f}")
+    if "likelihood/kl" in result:
+        parts.append(f"KL {result['likelihood/kl']:.3f}")
     return [", ".join(parts)] if parts else []
 
 

@@ -8,7 +8,7 @@ from research.errors import UserError
 
 
 def from_workdir(program, path):
-    """`program` whose initial weights, trained and averaged, are the params.npz of the finished run in `path`.
+    """`program` whose initial weights, trained and averaged, and stats are the params.npz of the finished run in `path`.
 
     Raises UserError where there is none, or where an array is missing or has another shape.
     """
@@ -30,8 +30,10 @@ def from_workdir(program, path):
 
     def init(key):
         state = program.init(key)
+        fixed = {name: value for name, value in state["params"].items() if name != "params"}  # "stats", or nothing
+        fixed = jax.tree_util.tree_map_with_path(replace, fixed)
         weights = jax.tree_util.tree_map_with_path(replace, state["params"]["params"])
         averaged = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), weights)
-        return {**state, "params": {**state["params"], "params": weights}, "ema": averaged}
+        return {**state, "params": {**fixed, "params": weights}, "ema": averaged}
 
     return program._replace(init=init)

@@ -12,7 +12,8 @@ import numpy as np
 from research.atomic import replacing
 from research.errors import UserError
 
-FREE = ("mesh", "data.dir")  # what a restart may change: where it runs, not what it computes
+# What a restart may change: where it runs and how it is laid out, not what it computes.
+FREE = ("mesh", "data.dir", "model.unroll", "model.remat")
 
 
 def write_json(path, value):

@@ -12,7 +12,7 @@ from research.contracts import LogProb, Model
 from research.data import Dataset, from_arrays
 
 
-def gaussian(std=1.0, levels=None, solved=False):
+def gaussian(std=1.0, levels=None, solved=False, train_std=None):
     """An Experiment of N(0, std^2 I) in the plane, whose model's density is that of N(0, I)."""
 
     def log_density(x, std=1.0):
@@ -22,7 +22,7 @@ def gaussian(std=1.0, levels=None, solved=False):
         return LogProb(log_density(x), kind="lower_bound" if levels else "exact")
 
     rng = np.random.default_rng(0)
-    train, test = (from_arrays((std * rng.normal(size=(4321, 2))).astype(np.float32)) for _ in range(2))
+    train, test = (from_arrays((s * rng.normal(size=(4321, 2))).astype(np.float32)) for s in (train_std or std, std))
     entropy = math.log(2 * math.pi * math.e * std**2)
     known = {} if levels else {"log_prob": lambda x: log_density(x, std), "entropy": entropy}
     dataset = Dataset(train, test, (2,), levels=levels, **known)
@@ -48,6 +48,14 @@ def test_a_digest_has_the_record_the_training_data_and_a_gaussian():
     assert found["likelihood/bits_per_dim"] > least + 0.1
     kl = 1.5**2 - 1 - math.log(1.5**2)  # of N(0, 1.5^2) from N(0, 1), in two dimensions
     assert found["likelihood/kl"] == pytest.approx(kl, abs=0.05)
+
+
+def test_training_data_are_measured_apart():
+    built = gaussian(train_std=2.0)
+    found = densities.digest(built, {}, *data(built))
+    bits = {std: (math.log(2 * math.pi) + std**2) / (2 * math.log(2)) for std in (1.0, 2.0)}
+    assert found["likelihood/bits_per_dim"] == pytest.approx(bits[1.0], abs=0.05)
+    assert found["likelihood/train_bits_per_dim"] == pytest.approx(bits[2.0], abs=0.2)
 
 
 def test_integers_also_have_nats_on_the_unit_interval():

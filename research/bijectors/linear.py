@@ -179,17 +179,24 @@ KINDS = {
 
 
 def logit(alpha=0.05, low=0.0, high=1.0):
-    """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) (x - low) / (high - low) (Dinh et al. 2017, section 4.1)."""
-    slope, edge = (1 - alpha) / (high - low), 1e-6  # data stay alpha / 2 from the ends; a bad batch is held by the edge
+    """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) (x - low) / (high - low).
+
+    After Dinh et al. 2017, section 4.1, with their alpha on both sides. Data in [low, high] stay alpha / 2 from the
+    ends. Within 1e-6 of these, and beyond, z goes on as a straight line: a map of all numbers, whose density has mass 1.
+    """
+    slope, edge = (1 - alpha) / (high - low), 1e-6
+    steepest, end = 1 / (edge * (1 - edge)), math.log(1 - edge) - math.log(edge)
 
     def forward(params, x, condition=None):
-        y = jnp.clip(alpha / 2 + slope * (x.astype(jnp.float32) - low), edge, 1 - edge)
-        z = jnp.log(y) - jnp.log1p(-y)
+        whole = alpha / 2 + slope * (x.astype(jnp.float32) - low)
+        y = jnp.clip(whole, edge, 1 - edge)
+        z = jnp.log(y) - jnp.log1p(-y) + steepest * (whole - y)
         return z, per_example(math.log(slope) - jnp.log(y) - jnp.log1p(-y))
 
     def inverse(params, z, condition=None):
-        z = z.astype(jnp.float32)
-        x = low + (jax.nn.sigmoid(z) - alpha / 2) / slope
+        whole = z.astype(jnp.float32)
+        z = jnp.clip(whole, -end, end)
+        x = low + (jax.nn.sigmoid(z) + (whole - z) / steepest - alpha / 2) / slope
         return x, per_example(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - math.log(slope))
 
     return Bijector(lambda key, x, condition=None: {"params": {}}, forward, inverse)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from research.bijectors.batched import LIMIT, moments, same
 from research.contracts import Bijector
+from research.errors import UserError
 
 EPSILON = 1e-5
 
@@ -64,6 +65,10 @@ def batch_norm(decay=0.99):
         return (z - b) / a, -log_det
 
     def forward_train(params, key, x, condition=None):
+        if x[..., 0].size < 2:
+            raise UserError(
+                "batch norm measures a batch: give it two examples and more, or set model.batch_norm=False."
+            )
         x = x.astype(jnp.float32)
         now = dict(zip(("mean", "var"), _statistics(x)))
         a, b, log_det = coefficients(params["params"], now["mean"], now["var"], x)

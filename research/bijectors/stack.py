@@ -9,13 +9,14 @@ from research.bijectors.compose import train
 from research.contracts import Bijector
 
 
-def scan_chain(make, num_layers, reversible=True, unroll=False):
+def scan_chain(make, num_layers, reversible=True, unroll=False, remat=False):
     """`num_layers` bijectors of one kind, traced once: make() -> Bijector, params stacked on a first axis.
 
     A layer that is to differ from the one before (its mask) is a chain that holds both. reversible: the backward pass
     computes each layer's input again from its output by `inverse`, so that memory does not grow with depth (Gomez et
     al. 2017); gradients are then as exact as the inverse. Layers that draw random numbers or batch statistics keep
-    their inputs instead, and compute the rest again. Without reversible all is kept. unroll writes the layers out: the
+    their inputs instead, and compute the rest again. Without reversible all is kept, or, by
+    remat, each layer's input alone, which is exact whatever the layers compute in. unroll writes the layers out: the
     params are the same, compile time grows with depth, and convolutions have a fast gradient on a CPU.
     """
     layer, turns = make(), num_layers if unroll else 1
@@ -35,7 +36,8 @@ def scan_chain(make, num_layers, reversible=True, unroll=False):
                 return (x, total + log_det), None
 
             start = x.astype(jnp.float32), same(x, 0.0)
-            return jax.lax.scan(one, start, params, reverse=backward, unroll=turns)[0]
+            step = jax.checkpoint(one, prevent_cse=unroll) if remat else one
+            return jax.lax.scan(step, start, params, reverse=backward, unroll=turns)[0]
 
         return run
 
@@ -46,7 +48,7 @@ def scan_chain(make, num_layers, reversible=True, unroll=False):
             return (x, total + log_det), stats
 
         start = x.astype(jnp.float32), same(x, 0.0)
-        step = jax.checkpoint(one) if reversible else one
+        step = jax.checkpoint(one, prevent_cse=unroll) if reversible or remat else one
         (x, total), stats = jax.lax.scan(step, start, (jnp.arange(num_layers), params), unroll=turns)
         return x, total, stats
 

@@ -27,7 +27,7 @@ def bijector(config, data_shape):
     (h, w, c), levels, shapes = data_shape, [], []
     for i in range(own.levels):
         h, w, c = h // 2, w // 2, 4 * c
-        steps = bj.scan_chain(lambda c=c: _step(config, c), own.steps, own.reversible, own.unroll)
+        steps = flow.stack(config, lambda c=c: _step(config, c), own.steps, own.unroll)
         prior = _top(flow.classes(config)) if i == own.levels - 1 else _split(own, c)
         levels.append(bj.chain(squeeze=bj.squeeze(), steps=steps, prior=prior))
         shapes.append((h, w, c))

@@ -18,7 +18,7 @@ def bijector(config, data_shape):
         told = flow.half(config, "vit", data_shape[2] * own.patch**2, 2, num_classes=classes)
         return bj.chain(split=bj.shuffle(), coupling=bj.affine_coupling(*told, own.scale, compact=True))
 
-    return bj.chain(patches=bj.squeeze(own.patch), couplings=bj.scan_chain(step, own.couplings, own.reversible))
+    return bj.chain(patches=bj.squeeze(own.patch), couplings=flow.stack(config, step, own.couplings))
 
 
 def make(config, data_shape):

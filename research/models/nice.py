@@ -27,7 +27,7 @@ def bijector(config, data_shape):
         return bj.additive_coupling(*flow.half(config, "mlp", size, 1, num_classes=classes), compact=True)
 
     layers = {"flatten": bj.flatten(data_shape), "shift": bj.shift(), "parity": bj.permutation(order)}
-    layers |= {"couplings": flow.alternating(coupling, size, own.couplings, own.reversible)}
+    layers |= {"couplings": flow.alternating(config, coupling, size)}
     return bj.chain(**layers, **({"scale": bj.scale()} if own.diagonal else {}))
 
 
@@ -36,16 +36,17 @@ def make(config, data_shape):
     return flow.make(bijector(config, data_shape), config, data_shape)
 
 
-def inpaint(log_prob, x, known, key, *, num_steps=200, low=-jnp.inf, high=jnp.inf, noise=1.0):
+def inpaint(log_prob, x, known, key, *, num_steps=200, low=-jnp.inf, high=jnp.inf, noise=1.0, rate=10.0):
     """x [B, ...] whose entries where `known` is False climb log_prob(x) -> nats [B] (section 5.2).
 
-    Steps are 10 / (100 + i) long, as the paper's; each follows the gradient and normal noise of the scale `noise`, and
-    is brought back to [low, high]. known: booleans that broadcast against x.
+    Steps are rate / (100 + i), the paper's with 10, times the gradient and normal noise of the scale `noise`; x is
+    then brought back to [low, high]. known: booleans that broadcast against x. x has the unit of log_prob: a trained
+    scale makes gradients large where it is [-1, 1], so take the data's own, 0 .. 255, or a smaller rate.
     """
     slope = jax.grad(lambda x: jnp.sum(log_prob(x)))
 
     def step(x, i):
-        moved = x + 10 / (100 + i) * (slope(x) + noise * jax.random.normal(jax.random.fold_in(key, i), x.shape))
+        moved = x + rate / (100 + i) * (slope(x) + noise * jax.random.normal(jax.random.fold_in(key, i), x.shape))
         return jnp.where(known, x, jnp.clip(moved, low, high)), None
 
     return jax.lax.scan(step, x.astype(jnp.float32), jnp.arange(num_steps))[0]

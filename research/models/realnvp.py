@@ -14,8 +14,7 @@ LAST = 4  # checkerboard couplings of the last level; the others have three, and
 def bijector(config, data_shape):
     """The Bijector of a config: a stack of couplings for vectors, the multi-scale architecture for images."""
     if len(data_shape) == 1 and data_shape[0] > 1:
-        own, size = config.model, data_shape[0]
-        return flow.alternating(lambda: _half(config, "mlp", size), size, own.couplings, own.reversible)
+        return flow.alternating(config, lambda: _half(config, "mlp", data_shape[0]), data_shape[0])
     if len(data_shape) != 3:
         raise UserError(f"realnvp takes vectors of two and more columns or images, not examples of shape {data_shape}.")
     return _images(config, data_shape)
@@ -56,7 +55,9 @@ def _images(config, data_shape):
         levels.append(bj.chain(**layers))
         shapes.append((h, w, c))
         c //= 2
-    into = {"logit": bj.logit(own.logit, -1.0, 1.0)} if own.logit else {}
+    if not 0 <= own.logit < 1:
+        raise UserError(f"model.logit is {own.logit}; it is from 0, for none, to below 1.")
+    into = {"logit": bj.logit(own.logit, -1.0, 1.0)} if own.logit and config.data.levels else {}
     return bj.chain(**into, scales=bj.multiscale(levels, shapes))
 
 

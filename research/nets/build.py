@@ -37,6 +37,8 @@ def conditioner(kind, fields, outputs, num_classes=None, told=True, moved=None):
     """
     fields = dict(fields)
     activations.get(fields["activation"])
+    if not 0 <= fields["dropout"] < 1:
+        raise UserError(f"model.conditioner.dropout is {fields['dropout']}; it is a share from 0 to below 1.")
     fields |= {
         "outputs": outputs,
         "num_classes": num_classes,

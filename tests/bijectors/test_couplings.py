@@ -184,6 +184,23 @@ def test_logit_by_hand():
     np.testing.assert_allclose(log_det, np.log(0.9 / (y * (1 - y))).sum(), rtol=1e-5)
 
 
+def test_the_logit_is_a_map_of_all_numbers():
+    """Beyond its ends it is a straight line: the density that it makes of a normal latent has the mass 1."""
+    flow = bj.logit(0.05, -1.0, 1.0)
+    x = np.concatenate([np.linspace(-1.4, -1.0, 9), np.linspace(-1, 1, 9), np.linspace(1.0, 1.4, 9)])
+    x = x.astype(np.float32)[:, None]
+    z, log_det = flow.forward({"params": {}}, x)
+    back, log_det_back = flow.inverse({"params": {}}, z)
+    assert (np.diff(z[:, 0]) >= 0).all() and np.isfinite(log_det).all()
+    np.testing.assert_allclose(back, x, atol=1e-5)
+    np.testing.assert_allclose(log_det_back, -log_det, atol=2e-2)
+    ends = 1.0 + np.concatenate([np.linspace(-1, 0.05, 20000), np.linspace(0.05, 0.0527, 200001)])
+    grid = np.unique(np.concatenate([-ends, np.linspace(-1, 1, 20001), ends])).astype(np.float32)
+    z, log_det = flow.forward({"params": {}}, grid[:, None])
+    density = np.exp(np.asarray(jax.scipy.stats.norm.logpdf(z[:, 0]) + log_det, np.float64))
+    assert np.trapezoid(density, grid.astype(np.float64)) == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "make, words",
     [

@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from configs import base
 from research import bijectors as bj
@@ -98,7 +99,7 @@ def test_a_batch_is_its_rows(built):
 def test_a_hundred_times_the_scale_stays_finite(built):
     bijector, params, x = built
     loss = lambda params: jnp.mean(sum(jnp.mean(a) for a in bijector.forward(params, 100 * x)))  # noqa: E731
-    value, grads = jax.jit(jax.value_and_grad(loss))({"params": params["params"], **params})
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
     assert jnp.isfinite(value) and all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads["params"]))
 
 
@@ -257,6 +258,155 @@ def test_a_flow_that_is_told_classes_has_their_mixture_without_one():
     np.testing.assert_allclose(nats, each[batch["condition"], np.arange(30)].mean(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["nice", "realnvp", "realnvp row", "spline", "jet", "glow"])
+def test_each_class_has_its_own_map_and_way_back(name):
+    module, own, shape = config(name, num_classes=3, conditional=True)
+    bijector, x = module.bijector(own, shape), data_like(shape, 6)
+    params = moved(bijector.init(KEY, x, jnp.arange(6) % 3), 0.1)
+    forward, inverse = jax.jit(bijector.forward), jax.jit(bijector.inverse)
+    z, other = (forward(params, x, (jnp.arange(6) + k) % 3)[0] for k in (0, 1))
+    assert (np.abs(z - other).reshape(6, -1).max(axis=1) > 1e-4).all()
+    np.testing.assert_allclose(inverse(params, z, jnp.arange(6) % 3)[0], x, atol=1e-4)
+    changed = forward(params, x, jnp.arange(6).at[0].set(1) % 3)[0]  # the class of the first example alone
+    assert np.abs(z[0] - changed[0]).max() > 1e-4
+    np.testing.assert_allclose(z[1:], changed[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "logistic"])
+def test_samples_have_the_latent_of_the_prior(prior):
+    module, own, shape = config("nice plane", prior=prior)
+    model, bijector = module.make(own, shape), module.bijector(own, shape)
+    params = moved(model.init(KEY, {"x": data_like(shape, 64)}))
+    z = bijector.forward(params, model.sample(params, KEY, 5000).x)[0]
+    truth = {"gaussian": scipy.stats.norm, "logistic": scipy.stats.logistic}[prior]
+    assert scipy.stats.kstest(np.asarray(z).ravel(), truth.cdf).statistic < 0.02  # 1.6 / sqrt(10000)
+    tempered = model.sample(params, KEY, 64, temperature=0.5).x
+    cool = module.make(ml_collections.FrozenConfigDict(own.to_dict() | {"sampler": {"temperature": 0.5}}), shape)
+    np.testing.assert_array_equal(cool.sample(params, KEY, 64).x, tempered)
+
+
+def test_an_unconditional_draw_of_a_conditional_flow_has_every_class():
+    module, own, shape = config("glow", num_classes=3, conditional=True)
+    model = module.make(own, shape)
+    batch = {"x": data_like(shape, 30), "condition": np.arange(30) % 3}
+    params = model.init(KEY, batch)
+    table = params["params"]["level1"]["prior"]["table"]
+    params["params"]["level1"]["prior"]["table"] = table.at[:, ::2].set(
+        1000.0 * jnp.arange(3)[:, None]  # the shift of a class, far from the others'
+    )
+    top = module.bijector(own, shape).forward(params, model.sample(params, KEY, 300).x, jnp.zeros(300, int))[0][:, -1]
+    shares = np.bincount(np.round(-np.asarray(top) / 1000).astype(int), minlength=3) / 300
+    assert (np.abs(shares - 1 / 3) < 0.12).all()
+
+
+def test_integers_get_noise_within_their_level_and_no_more():
+    module, own, shape = config("nice", integers=4)
+    model = module.make(own, shape)
+    x = jnp.full((64, *shape), 1, jnp.uint8)
+    params = model.init(KEY, {"x": np.random.default_rng(0).integers(0, 4, (64, *shape))})
+    nats = [model.log_prob(params, jax.random.key(k), x).nats for k in (0, 1)]
+    losses = [model.loss(params, jax.random.key(k), {"x": x}, train=False)[0] for k in (0, 1)]
+    assert (nats[0] != nats[1]).all() and len(np.unique(nats[0])) > 60 and losses[0] != losses[1]
+
+
+def test_training_draws_dropout_and_moves_the_running_statistics():
+    module, own, shape = config("realnvp", batch_norm=True, couplings=2)
+    own = own.to_dict()
+    own["model"]["conditioner"]["dropout"] = 0.5
+    model = module.make(ml_collections.FrozenConfigDict(own), shape)
+    batch = {"x": data_like(shape, 32)}
+    params = moved(model.init(KEY, batch))
+    first, second, again = (model.loss(params, jax.random.key(k), batch) for k in (0, 1, 0))
+    assert first[0] != second[0] and first[0] == again[0]
+    heldout = [model.loss(params, jax.random.key(k), batch, train=False)[0] for k in (0, 1)]
+    assert heldout[0] == heldout[1]
+    before, after = params["stats"]["coupling"]["norm"], first[1][1]["coupling"]["norm"]
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after)):
+        assert (old != new).any() and np.abs(new - old).max() < 0.1  # a hundredth of the way
+
+
+def test_the_penalty_is_on_the_lengths_of_weight_normed_kernels():
+    module, own, shape = config("realnvp images", l2_scale=0.5)
+    model = module.make(own, shape)
+    batch = {"x": data_like(shape, 16)}
+    params = model.init(KEY, batch)
+    value, (metrics, _) = model.loss(params, KEY, batch)
+    # 3 + 3 + 4 couplings, each a layer and a block of two, of 8 channels whose length is 1 at first
+    assert float(value - metrics["bits_per_dim"]) == pytest.approx(0.5 * 10 * 3 * 8, rel=1e-4)
+    heldout = model.loss(params, KEY, batch, train=False)
+    assert heldout[0] == heldout[1][0]["bits_per_dim"]
+
+
+def test_the_half_that_leaves_a_level_of_glow_is_told_by_the_half_that_stays():
+    module, own, shape = config("glow", steps=1)
+    bijector, x = module.bijector(own, shape), data_like(shape, 6)
+    params = bijector.init(KEY, x)
+    z, log_det = bijector.forward(params, x)
+    out = params["params"]["level0"]["prior"]["out"]
+    shift, s = np.split(np.arange(1.0, 5.0) / 4, 2)  # the bias alone: a shift and a log-scale of two channels
+    params["params"]["level0"]["prior"]["out"] = out | {"bias": jnp.concatenate([shift, s])}
+    told, log_det_told = bijector.forward(params, x)
+    gone = 2 * 2 * 2  # places and channels that leave first
+    np.testing.assert_allclose(told[:, :gone], z[:, :gone] * np.exp(np.tile(s, 4)) + np.tile(shift, 4), rtol=1e-4)
+    np.testing.assert_allclose(told[:, gone:], z[:, gone:], atol=1e-5)
+    np.testing.assert_allclose(log_det_told - log_det, 4 * s.sum(), rtol=1e-4)
+    params["params"]["level0"]["prior"]["out"] = out | {"kernel": jnp.ones_like(out["kernel"])}
+    assert np.abs(bijector.forward(params, x)[0][:, :gone] - z[:, :gone]).max() > 0.01
+
+
+def test_memory_options_change_no_number_and_reach_the_stack():
+    batch, found = {"x": data_like((2, 2, 1), 8)}, {}
+    for options in ({}, {"remat": True}, {"reversible": True}, {"unroll": True}):
+        module, own, shape = config("glow scanned", **{"unroll": False, "reversible": False, "remat": False} | options)
+        model = module.make(own, shape)
+        params = moved(model.init(KEY, batch))
+        step = jax.value_and_grad(
+            lambda p, params=params, model=model: model.loss({**params, "params": p}, KEY, batch)[0]
+        )
+        found[str(options)] = step(params["params"]), str(jax.make_jaxpr(step)(params["params"]))
+    (value, grads), plain = found["{}"]
+    for name, ((other, other_grads), program) in found.items():
+        np.testing.assert_allclose(other, value, rtol=1e-5)
+        for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(other_grads)):
+            np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max() + 1e-6)
+        assert ("remat" in program) == ("remat" in name)
+        assert name == "{}" or program != plain
+
+
+def test_layers_that_are_undone_need_float32():
+    module, own, shape = config("jet")
+    own = own.to_dict()
+    own["model"]["conditioner"]["dtype"] = "bfloat16"
+    with pytest.raises(UserError, match="model.remat"):
+        module.make(ml_collections.FrozenConfigDict(own), shape)
+
+
+def test_a_prior_that_overflows_is_named():
+    module, own, shape = config("spline plane")
+    model = module.make(own, shape)
+    params = model.init(KEY, {"x": data_like(shape, 64)})
+    params["params"]["scale"]["log_scale"] = jnp.full(2, 12.0)
+    assert model.explain(params, KEY, {"x": data_like(shape, 8)}) is None
+    assert model.explain(params, KEY, {"x": 1e18 * data_like(shape, 8)}) == "prior"
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
+def test_temperatures_that_are_none(temperature):
+    module, own, shape = config("nice")
+    model = module.make(own, shape)
+    with pytest.raises(UserError, match="0 or more"):
+        model.sample(model.init(KEY, {"x": data_like(shape, 8)}), KEY, 2, temperature=temperature)
+
+
+def test_samples_that_are_not_finite_show_where_integers_cannot():
+    module, own, shape = config("nice", integers=17)
+    model = module.make(own, shape)
+    params = model.init(KEY, {"x": np.random.default_rng(0).integers(0, 17, (8, *shape))})
+    assert model.sample(params, KEY, 2).nfe == 1
+    params["params"]["shift"]["bias"] = params["params"]["shift"]["bias"] * jnp.nan
+    assert np.isnan(model.sample(params, KEY, 2).nfe)
+
+
 @pytest.mark.parametrize("name", ["realnvp", "glow", "jet", "spline plane", "nice"])
 def test_temperature_scales_the_latent(name):
     module, own, shape = config(name)
@@ -278,6 +428,9 @@ def test_temperature_scales_the_latent(name):
         ("glow", {"coupling": "spline"}, "affine or additive"),
         ("realnvp images", {"levels": 5}, "divide by 16"),
         ("jet", {"patch": 3}, "model.patch of 3"),
+        ("realnvp images", {"logit": 1.5}, "model.logit is 1.5"),
+        ("spline", {"bound": 0.0}, "bound above 0"),
+        ("spline", {"bins": 1200}, "1000 bins"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(name, fields, sentence):
