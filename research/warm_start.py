@@ -8,7 +8,7 @@ from research.errors import UserError
 
 
 def from_workdir(program, path):
-    """`program` whose initial weights, trained and averaged, and stats are the params.npz of the finished run in `path`.
+    """`program` whose initial weights, trained and averaged, and stats are the params.npz of the finished run `path`.
 
     Raises UserError where there is none, or where an array is missing or has another shape.
     """

@@ -182,7 +182,7 @@ def logit(alpha=0.05, low=0.0, high=1.0):
     """z = log(y / (1 - y)) of y = alpha / 2 + (1 - alpha) (x - low) / (high - low).
 
     After Dinh et al. 2017, section 4.1, with their alpha on both sides. Data in [low, high] stay alpha / 2 from the
-    ends. Within 1e-6 of these, and beyond, z goes on as a straight line: a map of all numbers, whose density has mass 1.
+    ends. Within 1e-6 of these, and beyond, z goes on as a straight line, so that the density has the mass 1.
     """
     slope, edge = (1 - alpha) / (high - low), 1e-6
     steepest, end = 1 / (edge * (1 - edge)), math.log(1 - edge) - math.log(edge)
