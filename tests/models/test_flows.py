@@ -471,11 +471,11 @@ def test_inpainting_ends_at_the_mean_of_what_is_missing():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["glow", "jet", "realnvp", "spline"])
 def test_the_deepest_configs_come_back_in_float32(name):
-    """As many layers as glow_cifar10 and twice jet_imagenet64, at a width that a CPU takes, in general position."""
-    deep = {"glow": {"levels": 2, "steps": 48}, "jet": {"couplings": 64}, "realnvp": {"couplings": 64}}
+    """As many layers as glow_cifar10 and twice jet_imagenet64, narrow; latents reach 3 to 8, as of trained flows."""
+    deep = {"glow": {"levels": 2, "steps": 48, "unroll": False}, "jet": {"couplings": 64}, "realnvp": {"couplings": 64}}
     module, own, shape = config(name, width=16, **deep.get(name, {"couplings": 32}))
     bijector, x = module.bijector(own, shape), data_like(shape, 64)
-    params = moved(jax.jit(bijector.init)(KEY, x), 0.05)
+    params = moved(jax.jit(bijector.init)(KEY, x), 0.02)
     z, log_det = jax.jit(bijector.forward)(params, x)
     back, log_det_back = jax.jit(bijector.inverse)(params, z)
     assert np.abs(back - x).max() < 1e-4
