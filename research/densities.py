@@ -72,7 +72,7 @@ def log_probs(experiment, params, x, seed=0, batch=1000):
 
 
 def on_plane(experiment, params, train_x):
-    """(log-density [n, n], truth [n, n], mass) of points in the plane, on a square wider than the data by 0.3."""
+    """(log-density [n, n], truth [n, n], mass) of points in the plane, on a square that holds the data and a margin."""
     centre, half = train_x.mean(), 1.3 * np.abs(train_x - train_x.mean()).max()
     points, area = grid.plane(float(centre - half), float(centre + half), PLANE)
     found = log_probs(experiment, params, points).nats

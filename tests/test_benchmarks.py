@@ -68,9 +68,3 @@ def test_peers_that_are_not_here_say_so(monkeypatch):
     monkeypatch.setenv(flow_peers.PYTHON, "/bin/false")
     found, about = flow_peers.contestants(flow_peers.Images())
     assert found == [] and about["normflows"].startswith("absent")
-
-
-def test_a_measure_is_a_median_with_its_quartiles():
-    found = flow_peers.measure(lambda: 1.5, lambda: None, 8)
-    low, high = found["quartiles"]
-    assert found["compile_s"] == 1.5 and 0 <= low <= found["step_ms"] <= high

@@ -1,5 +1,6 @@
 """A workdir belongs to one config, and no file in it is ever half-written."""
 
+import contextlib
 import json
 
 import jax
@@ -27,6 +28,15 @@ def test_the_same_config_opens_it_again_and_the_mesh_may_change(tmp_path):
     other = base.config(train=base.train(), mesh=base.update(base.mesh(), fsdp=8), data=base.data("digits"))
     workdir.open_for(tmp_path, other)
     assert workdir.load_config(tmp_path)["mesh"]["fsdp"] == 8
+
+
+@pytest.mark.parametrize("field, free", [("unroll", True), ("remat", True), ("reversible", False), ("steps", False)])
+def test_a_flow_may_be_laid_out_anew_but_not_be_another(field, free, tmp_path):
+    first, other = (base.config(train=base.train(), model=base.glow()) for _ in range(2))
+    other.model[field] = 7 if field == "steps" else not other.model[field]
+    workdir.open_for(tmp_path, first)
+    with contextlib.nullcontext() if free else pytest.raises(UserError, match=f"model.{field} is"):
+        workdir.open_for(tmp_path, other)
 
 
 def test_another_config_is_refused_and_changes_nothing(tmp_path):

@@ -7,11 +7,10 @@ from research.bijectors.linear import invertible_conv, logit, permutation, rever
 from research.bijectors.multiscale import multiscale
 from research.bijectors.norm import actnorm, batch_norm
 from research.bijectors.shape import flatten, squeeze
-from research.bijectors.spline import MIN_WIDTH, rq_spline_coupling
+from research.bijectors.spline import rq_spline_coupling
 from research.bijectors.stack import scan_chain
 
 __all__ = [
-    "MIN_WIDTH",
     "actnorm",
     "additive_coupling",
     "affine_coupling",

@@ -24,20 +24,27 @@ def multiscale(levels, shapes):
         kept = 0 if i == len(levels) - 1 else h.shape[-1] // 2
         return h[..., :kept], h[..., kept:].reshape(len(h), -1)
 
-    def init(key, x, condition=None):
-        found = {}
-        for i, name in enumerate(names):
-            found[name] = levels[i].init(jax.random.fold_in(key, i), x, condition)
-            x, _ = split(levels[i].forward(found[name], x, condition)[0], i)
-        return collect(found)
-
-    def forward(params, x, condition=None):
+    def walk(x, run):
+        """(latent, log-det) of x, where run(i, x) -> (what level i returns, its log-det)."""
         total, gone = same(x, 0.0), []
-        for i, name in enumerate(names):
-            x, log_det = levels[i].forward(own(params, name), x, condition)
+        for i in range(len(levels)):
+            x, log_det = run(i, x)
             x, left = split(x, i)
             total, gone = total + log_det, [*gone, left]
         return jnp.concatenate(gone, axis=1), total
+
+    def init(key, x, condition=None):
+        found = {}
+
+        def run(i, x):
+            found[names[i]] = levels[i].init(jax.random.fold_in(key, i), x, condition)
+            return levels[i].forward(found[names[i]], x, condition)
+
+        walk(x, run)
+        return collect(found)
+
+    def forward(params, x, condition=None):
+        return walk(x, lambda i, x: levels[i].forward(own(params, names[i]), x, condition))
 
     def inverse(params, z, condition=None):
         total, end, x = same(z, 0.0), z.shape[1], None
@@ -51,14 +58,15 @@ def multiscale(levels, shapes):
         return x, total
 
     def forward_train(params, key, x, condition=None):
-        total, gone, stats = same(x, 0.0), [], {}
-        for i, name in enumerate(names):
-            params_i = own(params, name)
+        stats = {}
+
+        def run(i, x):
+            params_i = own(params, names[i])
             x, log_det, new = train(levels[i], params_i, jax.random.fold_in(key, i), x, condition)
-            x, left = split(x, i)
-            total, gone = total + log_det, [*gone, left]
-            stats |= {name: new} if "stats" in params_i else {}
-        return jnp.concatenate(gone, axis=1), total, stats
+            stats.update({names[i]: new} if "stats" in params_i else {})
+            return x, log_det
+
+        return *walk(x, run), stats
 
     def parts(params, key, x, condition=None):
         for i, name in enumerate(names):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from research.bijectors.coupling import coupling
+from research.errors import UserError
 
 MIN_WIDTH, MIN_SLOPE = 1e-3, 1e-3  # of a bin, as a share of the interval; of the derivative at a knot
 
@@ -75,7 +76,9 @@ def inverse(z, p, bound):
 def rq_spline_coupling(conditioner, mask, bins=8, bound=3.0, compact=False):
     """Where mask is False entries go through splines of `bins` bins on [-bound, bound]; 3 bins - 1 numbers an entry.
 
-    compact: see `coupling`.
+    compact: see `coupling`. Raises UserError for bins or a bound of which no spline can be made.
     """
+    if not (bound > 0 and 1 <= bins < 1 / MIN_WIDTH):
+        raise UserError(f"a spline takes a bound above 0 and below 1000 bins, not a bound of {bound} and {bins} bins.")
     there, back = (lambda x, p: forward(x, p, bound)), (lambda z, p: inverse(z, p, bound))
     return coupling(conditioner, mask, 3 * bins - 1, there, back, compact)

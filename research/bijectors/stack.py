@@ -15,9 +15,9 @@ def scan_chain(make, num_layers, reversible=True, unroll=False, remat=False):
     A layer that is to differ from the one before (its mask) is a chain that holds both. reversible: the backward pass
     computes each layer's input again from its output by `inverse`, so that memory does not grow with depth (Gomez et
     al. 2017); gradients are then as exact as the inverse. Layers that draw random numbers or batch statistics keep
-    their inputs instead, and compute the rest again. Without reversible all is kept, or, by
-    remat, each layer's input alone, which is exact whatever the layers compute in. unroll writes the layers out: the
-    params are the same, compile time grows with depth, and convolutions have a fast gradient on a CPU.
+    their inputs instead, and compute the rest again, as all layers do by remat: that is exact in bfloat16 too. Without
+    either everything is kept. unroll writes the layers out: the params are the same, compile time grows with depth, and
+    convolutions have a fast gradient on a CPU.
     """
     layer, turns = make(), num_layers if unroll else 1
 

@@ -12,10 +12,6 @@ def bijector(config, data_shape):
             f"spline_flow takes vectors of two and more columns, not examples of shape {tuple(data_shape)}."
         )
     own, size, classes = config.model, data_shape[0], flow.classes(config)
-    if not (own.bound > 0 and own.bins * bj.MIN_WIDTH < 1):
-        raise UserError(
-            f"model.bound is {own.bound} and model.bins {own.bins}; take a bound above 0 and below 1000 bins."
-        )
 
     def step():
         told = flow.half(config, "mlp", size, 3 * own.bins - 1, num_classes=classes)

@@ -67,9 +67,8 @@ def make(model, config, example, heldout=()):
         tensor = _names(state["params"]["params"], example)[int(code) - 1]
         if model.explain is None or tensor.startswith("batch") or jax.process_count() > 1:
             return tensor
-        key = jax.random.fold_in(
-            jax.random.wrap_key_data(state["key"]), state["step"]
-        )  # the bad step's own: it is frozen
+        # The state is frozen, so this is the key of the bad step.
+        key = jax.random.fold_in(jax.random.wrap_key_data(state["key"]), state["step"])
         layer = model.explain(state["params"], key, batch)
         return f"{tensor}, from what layer '{layer}' returns on," if layer else tensor
 

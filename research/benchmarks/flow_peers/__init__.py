@@ -11,13 +11,9 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import statistics
 import subprocess
-import time
 from collections.abc import Callable
 from typing import NamedTuple
-
-import jax
 
 PYTHON, CHILD = "FLOW_PEERS_PYTHON", pathlib.Path(__file__).with_name("torch_flows.py")
 JAX_PEERS = {"Vectors": ("flowjax", "distrax"), "Images": ("distrax",)}  # flowjax has no flows of images
@@ -76,18 +72,6 @@ def contestants(sizes):
     return [*found, *torch], about | {"normflows": asked.stdout.strip()}
 
 
-def measure(compile_fn, step_fn, rounds):
-    """{"compile_s": compile_fn(), "step_ms": median of `rounds` calls of step_fn, "quartiles": [ms, ms]}."""
-    seconds, times = compile_fn(), []
-    step_fn()
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step_fn()
-        times.append(1e3 * (time.perf_counter() - start))
-    low, median, high = statistics.quantiles(times, n=4)
-    return {"compile_s": seconds, "step_ms": median, "quartiles": [low, high]}
-
-
 def torch_peer(sizes, threads):
     """normflows in a process that waits while others are measured and ends with this one; RuntimeError if it dies."""
     command = [os.environ[PYTHON], "-W", "ignore", str(CHILD), type(sizes).__name__, json.dumps(sizes._asdict())]
@@ -103,16 +87,3 @@ def torch_peer(sizes, threads):
         return json.loads(answer)
 
     return ask("build")["compile_s"], lambda: ask("step"), lambda: ask("sample")
-
-
-def main():
-    """A dict of the peers alone, one after another; the benchmark of flows lets them take turns with ours."""
-    result = {"device": jax.devices()[0].device_kind}
-    for sizes in (Vectors(), Images()):
-        found, about = contestants(sizes)
-        for name, build in found:
-            seconds, step, sample = build()
-            about[f"{name}_step"] = measure(lambda seconds=seconds: seconds, step, 20)
-            about[f"{name}_sample"] = measure(lambda: 0.0, sample, 20)
-        result[type(sizes).__name__.lower()] = about
-    return result
