@@ -100,16 +100,68 @@ def net():
     )
 
 
+def denoiser(name, **fields):
+    """What the `model` sections of diffusion models share."""
+    own = {
+        "name": name,
+        "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field
+        "dequantize": True,  # adds uniform noise within a level to integer data
+        "standardize": False,  # subtract the mean and divide by the deviation of the first batch; continuous data only
+        "flip": False,  # mirror half of the images in training
+    }
+    return config_dict.ConfigDict(own | fields)
+
+
 def rectified_flow():
     """The `model` section of research.models.rectified_flow."""
-    return config_dict.ConfigDict(
-        {
-            "name": "rectified_flow",
-            "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field
-            "dequantize": True,  # adds uniform noise within a level to integer data
-            "time_density": "uniform",  # uniform | logit_normal
-        }
-    )
+    return denoiser("rectified_flow", time_density="uniform")  # uniform | logit_normal
+
+
+def ddpm():
+    """The `model` section of research.models.ddpm."""
+    own = {
+        "dequantize": False,  # its bound is of the integers themselves
+        "num_steps": 1000,  # T
+        "schedule": "linear",  # linear | scaled_linear | cosine | sigmoid: of beta; all but cosine need T = 1000
+        "zero_terminal_snr": False,  # leave no signal at step T; not with eps
+        "prediction": "eps",  # eps | x0 | v
+        "weight": "simple",  # simple | score | min_snr
+        "variance": "beta_tilde",  # beta_tilde | beta: of a step back, in the bound
+    }
+    return denoiser("ddpm", **own)
+
+
+def score_sde():
+    """The `model` section of research.models.score_sde."""
+    own = {
+        "process": "vp",  # vp | sub_vp | ve | cosine
+        "prediction": "eps",  # eps | x0 | v | edm; with ve, whose data grow, edm
+        "weight": "score",  # score (sigma^2) | likelihood (g^2) | simple | min_snr
+        "sigma_data": 0.5,  # standard deviation of the data as the net sees them; edm only
+    }
+    return denoiser("score_sde", **own)
+
+
+def edm():
+    """The `model` section of research.models.edm."""
+    own = {
+        "sigma_data": 0.5,  # standard deviation of the data as the net sees them
+        "p_mean": -1.2,  # of the logarithm of sigma in training
+        "p_std": 1.2,
+        "sigma_max": 80.0,
+    }
+    return denoiser("edm", **own)
+
+
+def ode_diffusion():
+    """The `model` section of research.models.ode_diffusion."""
+    own = {
+        "sigma_data": 0.5,  # standard deviation of the data as the net sees them
+        "sigma_min": 0.002,  # where the flow back stops
+        "sigma_max": 80.0,
+        "power": 1.0,  # sigma = sigma_max t^power
+    }
+    return denoiser("ode_diffusion", **own)
 
 
 def classifier():
@@ -214,14 +266,23 @@ def one_pass():
 
 
 def sampler():
-    """Read by a model's `sample`."""
+    """Read by a model's `sample`; what a sampler has no use for is left alone."""
     return config_dict.ConfigDict(
         {
             "name": "heun",  # a module of research.samplers
             "num_steps": 50,
+            "spacing": "uniform",  # uniform | quadratic | karras | log_snr; of discrete steps also leading | linspace
+            "end": config_dict.placeholder(float),  # t of the last step, which calls no net; None: the process's own
             "guidance": 1.0,  # 1: the conditional field; 0: the unconditional one; above 1: guided
+            "guidance_interval": (0.0, 1.0),  # of t, in which the field is guided
+            "threshold": "none",  # none | static | dynamic: of x0, for integer data
             "rtol": 1e-5,  # adaptive solvers
             "atol": 1e-5,
+            "eta": 0.0,  # ddim: share of ddpm's noise
+            "variance": "beta_tilde",  # ddpm: beta_tilde | beta
+            "lam": 1.0,  # euler_maruyama, reverse_sde: share of the noise of the SDE; 0 is the probability flow
+            "S_churn": 0.0,  # edm: noise added on the way
+            "snr": 0.16,  # predictor_corrector: of a Langevin step
             "num_samples": 1024,  # drawn at the end of a run
             "balanced": True,  # where the data have classes: ask for each equally often; False: unconditional
         }

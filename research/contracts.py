@@ -39,11 +39,15 @@ class LogProb:
 
 
 class Samples(NamedTuple):
-    """x [N, ...]; trajectory [S + 1, N, ...] from noise to data, or None; nfe []: network evaluations per sample."""
+    """x [N, ...]; trajectory [S + 1, N, ...] from noise to data, or None; nfe []: network evaluations per sample.
+
+    times [S + 1] are those of the trajectory's entries, where a sampler walks along given ones.
+    """
 
     x: jax.Array
     trajectory: jax.Array | None
     nfe: jax.Array
+    times: jax.Array | None = None
 
 
 class Prediction(NamedTuple):

@@ -5,11 +5,12 @@ import math
 import jax
 import numpy as np
 
-from research import likelihood
+from research import diffusion, likelihood
 from research.figures import grid
 from research.metrics import gaussian
 
-EXAMPLES, SOLVED = 10000, 128  # of each set; where a density takes the solution of an ODE
+EXAMPLES = 10000  # of each set
+SOLVED, SOLVED_FEW = 128, 1024  # where a density takes many calls of the net; the same of few dimensions
 GAUSSIAN_LIMIT = 4096  # dimensions up to which a covariance is fitted
 PLANE = 384  # cells along a side, a pixel each
 
@@ -44,7 +45,8 @@ def is_solved(experiment):
 
 def record(experiment, params, x, seed=0):
     """The model's mean log-density of x [N, ...] with its standard error over them, and what kind of number it is."""
-    x = x[:SOLVED] if is_solved(experiment) else x
+    if is_solved(experiment):
+        x = x[: SOLVED_FEW if math.prod(experiment.dataset.shape) <= diffusion.EXACT_TRACE else SOLVED]
     found = log_probs(experiment, params, x, seed)
     nats, shape, levels = found.nats, experiment.dataset.shape, experiment.dataset.levels
     result = {

@@ -4,52 +4,23 @@ import functools
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from research import data, densities
-from research.errors import UserError
+from research import data, densities, sampling
 from research.metrics import classifier as classifiers
 from research.metrics import report
 from research.nets import cost as costs
 from research.programs import gradient
 from research.workdir import finite
 
-SAMPLING_BATCH = 1024
-
 
 def sample(experiment, params, num_samples, condition=None, seed=0, **options):
     """(x [N, ...] in the data's own scale, nfe) drawn in batches; `condition` [N] labels or None.
 
-    options go to the model's `sample`: sampler, num_steps, guidance, rtol, atol; temperature of a flow.
+    options go to the model's `sample`: sampler, num_steps, guidance, spacing, threshold, rtol, atol, what else the
+    sampler takes; temperature of a flow. Raises UserError, also where samples are not finite.
     """
-    if experiment.model.sample is None:
-        raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
-    draw = jax.jit(
-        lambda params, key, labels, n: experiment.model.sample(params, key, n, labels, **options), static_argnums=3
-    )
-    _check_condition(condition, experiment.config.data.num_classes)
-    parts, nfe = [], []
-    count = -(-num_samples // -(-num_samples // SAMPLING_BATCH))  # batches of one size compile once
-    for i, start in enumerate(range(0, num_samples, count)):
-        labels = None if condition is None else jnp.resize(jnp.asarray(condition[start : start + count]), count)
-        samples = draw(params, jax.random.fold_in(jax.random.key(seed), i), labels, count)
-        parts.append(np.asarray(samples.x))
-        nfe.append(float(np.mean(samples.nfe)))
-    x, nfe = np.concatenate(parts)[:num_samples], float(np.mean(nfe))
-    if not np.isfinite([nfe, np.mean(x)]).all():
-        raise UserError(
-            "the samples are not finite; give the sampler more steps, a looser rtol and atol, or a lower temperature."
-        )
-    return x, nfe
-
-
-def _check_condition(condition, num_classes):
-    """Raises UserError for labels that the model does not know; inside of jit it is too late to look at them."""
-    if condition is not None and not num_classes:
-        raise UserError("this model has no classes; leave the condition out.")
-    if condition is not None and not ((condition >= 0) & (condition < num_classes)).all():
-        raise UserError(f"a condition is a class from 0 to {num_classes - 1}, not {int(condition[0])}.")
+    return sampling.join(sampling.batches(experiment, params, num_samples, condition, seed, **options))
 
 
 def balanced_labels(experiment, num_samples):
@@ -65,8 +36,11 @@ def everything(source, limit=60000):
     return batch["x"], batch.get("condition")
 
 
-def evaluate(experiment, params, x, condition, workdir, seed=0):
-    """A flat, JSON-ready dict: sample metrics of x [N, ...], the likelihood of held-out data and its record."""
+def evaluate(experiment, params, x, condition, workdir, seed=0, density=True):
+    """A flat, JSON-ready dict: sample metrics of x [N, ...], the likelihood of held-out data and its record.
+
+    The classifier whose features the metrics use is kept in the workdir. density=False leaves the likelihood out.
+    """
     config, dataset = experiment.config.data, experiment.dataset
     (train_x, train_y), (test_x, test_y) = everything(dataset.train), everything(dataset.test)
     classifier = None
@@ -93,7 +67,7 @@ def evaluate(experiment, params, x, condition, workdir, seed=0):
         classifier=classifier,
         condition=condition,
     )
-    return result | densities.digest(experiment, params, train_x, test_x, seed)
+    return result | (densities.digest(experiment, params, train_x, test_x, seed) if density else {})
 
 
 def predict(experiment, params):

@@ -9,6 +9,7 @@ import numpy as np
 
 from research.contracts import Prediction
 from research.noise import as_time, expand
+from research.samplers.diffrax import solve
 
 
 class Mixture(NamedTuple):
@@ -17,18 +18,29 @@ class Mixture(NamedTuple):
     field: Callable  # (noise) -> field(x [B, D], t [] or [B]) -> Prediction
     log_prob: Callable  # (x [B, D], t [] or [B], noise) -> [B], log density of x_t in nats
     sample: Callable  # (key, n) -> x [n, D]
+    loss_floor: Callable  # (noise, t [], key=None, n=...) -> [], least mean squared error of eps, per coordinate
+    flow_map: Callable  # (x [B, D], t_from, t_to, noise, tolerance=...) -> x carried along the probability flow
 
 
 def gaussian_mixture(weights, means, stds):
     """Mixture of N(means[k], stds[k]^2 I) from weights [K] (normalised here), means [K, D], stds [K].
 
-    Everything is finite from t = 0 on, if no std is 0, except that a process may have alpha = 0 or sigma = 0 there.
+    Everything is finite wherever no component's alpha^2 std^2 + sigma^2 is 0; so, alpha = 0 and sigma = 0 included,
+    if no std is 0. The loss floor is the mean over n draws of x_t of the variance of eps given x_t, which is exact for
+    one component, as is its flow; the flow of more is an ODE, solved to the tolerance.
     """
-    weights, means, stds = (jnp.asarray(a, float) for a in (weights, means, stds))
-    log_weights = jnp.log(weights / weights.sum())
+    # Traced, or in float64 as numpy has it, so that data made before x64 is switched on lose nothing.
+    given = [a if isinstance(a, jax.Array) else np.asarray(a, float) for a in (weights, means, stds)]
+    single = len(given[0]) == 1
+
+    def constants(dtype=float):
+        """log w [K], mu [K, D], s [K]."""
+        weights, means, stds = (jnp.asarray(a, dtype) for a in given)
+        return jnp.log(weights / weights.sum()), means, stds
 
     def components(x, t, noise):
         """log w_k N(x; alpha mu_k, var_k) [B, K]; x - alpha mu_k [B, K, D]; var_k = alpha^2 s_k^2 + sigma^2 [B, K]."""
+        log_weights, means, stds = constants(x.dtype)
         t = jnp.broadcast_to(as_time(t), x.shape[:1])
         alpha = noise.alpha(t)[:, None]
         var = (alpha * stds) ** 2 + noise.sigma(t)[:, None] ** 2
@@ -41,6 +53,7 @@ def gaussian_mixture(weights, means, stds):
             alpha, sigma, d_alpha, d_var = (
                 expand(c(t), x) for c in (noise.alpha, noise.sigma, noise.d_alpha, noise.d_variance)
             )
+            _, means, stds = constants(x.dtype)
             log_joint, diff, var = components(x, t, noise)
             posterior = jax.nn.softmax(log_joint, axis=1)[..., None]
             pull = diff / var[..., None]
@@ -55,11 +68,38 @@ def gaussian_mixture(weights, means, stds):
         return jax.nn.logsumexp(components(x, t, noise)[0], axis=1)
 
     def sample(key, n):
-        key_k, key_x = jax.random.split(key)
+        (key_k, key_x), (log_weights, means, stds) = jax.random.split(key), constants()
         k = jax.random.categorical(key_k, log_weights, shape=(n,))
         return means[k] + stds[k, None] * jax.random.normal(key_x, (n, means.shape[1]))
 
-    return Mixture(field, log_prob, sample)
+    def loss_floor(noise, t, key=None, n=100_000):
+        key_x, key_eps = jax.random.split(jax.random.key(0) if key is None else key)
+        alpha, sigma = noise.alpha(t), noise.sigma(t)
+        x0 = sample(key_x, 1 if single else n)
+        log_joint, diff, var = components(alpha * x0 + sigma * jax.random.normal(key_eps, x0.shape), t, noise)
+        posterior, var = jax.nn.softmax(log_joint, axis=1)[..., None], var[..., None]
+        eps = sigma * diff / var  # the mean given x_t and the component, whose variance is alpha^2 s^2 / var
+        mean = jnp.sum(posterior * eps, axis=1, keepdims=True)
+        within = (alpha * constants(x0.dtype)[2][:, None]) ** 2 / var
+        return jnp.mean(jnp.sum(posterior * (within + (eps - mean) ** 2), axis=1))
+
+    def flow_map(x, t_from, t_to, noise, tolerance=1e-6):
+        if not single:
+            slope = lambda x, t: field(noise)(x, t).velocity  # noqa: E731
+            return solve(slope, x, (t_from, t_to), rtol=tolerance, atol=tolerance)[0][-1]
+        _, (mean,), (std,) = constants(x.dtype)
+        (alpha, std_from), (alpha_to, std_to) = (
+            (noise.alpha(t), jnp.hypot(noise.alpha(t) * std, noise.sigma(t)))
+            for t in (expand(t_from, x), expand(t_to, x))
+        )
+        return alpha_to * mean + std_to / std_from * (x - alpha * mean)
+
+    return Mixture(field, log_prob, sample, loss_floor, flow_map)
+
+
+def dirac(means, weights=None):
+    """Mixture of points means [K, D], by default of equal weights: finite for t > 0 only, where sigma is not 0."""
+    return gaussian_mixture(np.ones(len(means)) if weights is None else weights, means, np.zeros(len(means)))
 
 
 class Pair(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import activations_mlp, glow_digits, jet_imagenet64, rectified_flow_toy2d, spline_toy2d
-from research import evaluation, experiment, sweep, workdir
+from research import evaluation, experiment, sampling, sweep, workdir
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
 from research.errors import UserError
@@ -36,7 +36,7 @@ def gaussian(bad=False):
 
 
 def test_samples_come_in_batches_of_one_size_and_keep_their_labels(monkeypatch):
-    monkeypatch.setattr(evaluation, "SAMPLING_BATCH", 300)
+    monkeypatch.setattr(sampling, "SAMPLING_BATCH", 300)
     condition = np.arange(1000) % 3
     x, nfe = evaluation.sample(gaussian(), {}, 1000, condition, shift=5.0)
     assert x.shape == (1000, 2) and nfe == 7

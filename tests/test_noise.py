@@ -7,8 +7,19 @@ import pytest
 
 from research import noise
 
-PROCESSES = {"rectified": noise.rectified(), "vp": noise.vp(), "vp, constant beta": noise.vp(3.0, 3.0)}
-T = np.linspace(0.05, 0.95, 7)
+PROCESSES = {
+    "rectified": noise.rectified(),
+    "vp": noise.vp(),
+    "vp, constant beta": noise.vp(3.0, 3.0),
+    "sub_vp": noise.sub_vp(),
+    "ve": noise.ve(),
+    "cosine": noise.cosine(),
+    "edm": noise.edm(),
+    "heat": noise.heat(lambda t: 3 * t**1.5),
+    "pair": noise.pair(lambda t: jnp.cos(t * jnp.pi / 2), lambda t: jnp.sin(t * jnp.pi / 2)),
+    "discrete": noise.discrete(noise.alpha_bar(num_steps=10, beta_end=0.5)),
+}
+T = np.linspace(0.053, 0.953, 7)  # none of them on a step of the discrete one, where it has a corner
 
 
 @pytest.fixture(params=PROCESSES)
@@ -21,7 +32,7 @@ def process(request):
 def test_derivatives_are_difference_quotients(process, name):
     function, h = getattr(process, name), 1e-5
     quotient = (function(T + h) - function(T - h)) / (2 * h)
-    np.testing.assert_allclose(getattr(process, f"d_{name}")(T), quotient, rtol=1e-7)
+    np.testing.assert_allclose(getattr(process, f"d_{name}")(T), quotient, rtol=1e-6)
 
 
 def test_the_sde_carries_the_stated_mean_and_variance(process):
@@ -41,7 +52,9 @@ def test_exact_forms_agree_with_the_derived_ones(process):
 
 def test_log_snr_falls_and_time_inverts_it(process):
     assert np.all(np.diff(process.log_snr(T)) < 0)
-    np.testing.assert_allclose(process.log_snr(T), np.log(process.alpha(T) ** 2 / process.sigma(T) ** 2), rtol=1e-10)
+    np.testing.assert_allclose(
+        process.log_snr(T), 2 * np.log(process.alpha(T) / process.sigma(T)), rtol=1e-10, atol=1e-12
+    )
     np.testing.assert_allclose(process.time(process.log_snr(T)), T, rtol=1e-10)
 
 
@@ -53,6 +66,12 @@ def test_scalars_batches_integers_and_transformations(process, function):
     np.testing.assert_allclose(jax.jit(jax.vmap(function))(T), batch, rtol=1e-10)
     np.testing.assert_allclose(function(float(T[2])), batch[2], rtol=1e-10)
     assert function(1).dtype == batch.dtype
+
+
+def test_the_noise_end_is_the_prior(process):
+    # What is left of the signal is small beside the noise, whose deviation is the prior's.
+    np.testing.assert_allclose(process.sigma(process.t_max), process.prior_std, rtol=0.03)
+    assert process.alpha(process.t_max) < 0.4 * process.prior_std
 
 
 def test_the_prior_has_the_stated_deviation(process):
@@ -87,6 +106,37 @@ def test_vp_drift_and_diffusion_closed_form():
     np.testing.assert_allclose(process.g(t) ** 2, beta, rtol=1e-5)
     np.testing.assert_allclose(process.alpha(t) ** 2 + process.sigma(t) ** 2, 1, rtol=1e-6)
     assert process.alpha(0) == 1 and process.sigma(0) == 0 and process.d_variance(0) == pytest.approx(0.1)
+
+
+SONG = {  # beta or sigma written out, in float64 numpy: (drift, diffusion) of dx = f x dt + g dw
+    "vp": lambda t: (-(0.1 + 19.9 * t) / 2, np.sqrt(0.1 + 19.9 * t)),
+    "sub_vp": lambda t: (
+        -(0.1 + 19.9 * t) / 2,
+        np.sqrt(-(0.1 + 19.9 * t) * np.expm1(-2 * (0.1 * t + 19.9 * t**2 / 2))),
+    ),
+    "ve": lambda t: (0 * t, 0.01 * 5000.0**t * np.sqrt(2 * np.log(5000.0))),
+    "edm": lambda t: (0 * t, np.sqrt(2 * t) * 80.0),
+    "heat": lambda t: (0 * t, np.sqrt(2 * 3 * t**1.5 * 4.5 * t**0.5)),
+}
+
+
+@pytest.mark.parametrize("name", SONG)
+def test_drift_and_diffusion_are_the_papers_in_float32_at_both_ends(name):
+    # Song et al. 2021, appendices B and C; sigma = t of EDM in units of 80.
+    t = np.array([0, 1e-5, 1e-3, 0.3, 1])
+    f, g = SONG[name](t)
+    np.testing.assert_allclose(PROCESSES[name].f(np.float32(t)), f, rtol=2e-5, atol=1e-9)
+    np.testing.assert_allclose(PROCESSES[name].g(np.float32(t)), g, rtol=2e-5, atol=1e-9)
+
+
+def test_cosine_is_that_of_nichol_and_dhariwal():
+    t = np.array([0, 1e-5, 0.2, 0.7, 0.999])
+    f = lambda t: np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2  # noqa: E731
+    process, bar = noise.cosine(), f(t) / f(0)
+    np.testing.assert_allclose(process.alpha(np.float32(t)) ** 2, bar, rtol=1e-4)
+    np.testing.assert_allclose(process.variance(np.float32(t)), 1 - bar, rtol=1e-4)
+    assert process.alpha(1.0) == 0 and process.sigma(0.0) == 0 and process.f(1.0) == -np.inf
+    np.testing.assert_allclose(process.f(0.0), -np.pi / 2 / 1.008 * np.tan(0.008 / 1.008 * np.pi / 2), rtol=1e-4)
 
 
 def test_vp_keeps_its_small_variance_in_float32():

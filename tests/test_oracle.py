@@ -61,6 +61,82 @@ def test_mixture_samples_have_its_moments():
     assert abs(nats.mean() - entropy) < 4 * nats.std() / np.sqrt(len(nats))
 
 
+EVERY = {
+    "rectified": noise.rectified(),
+    "vp": noise.vp(),
+    "sub_vp": noise.sub_vp(),
+    "ve": noise.ve(),
+    "cosine": noise.cosine(),
+    "edm": noise.edm(),
+    "discrete": noise.discrete(noise.alpha_bar("cosine", 8, zero_terminal_snr=True)),
+}
+
+
+@pytest.mark.parametrize("process", EVERY.values(), ids=EVERY)
+def test_everything_is_finite_at_both_ends_of_every_process(process):
+    point = oracle.dirac([[0.0, 1.0], [-1.0, 0.5]])
+
+    @jax.jit
+    def found(t, x):
+        return [
+            (*data.field(process)(x, t), data.log_prob(x, t, process), data.loss_floor(process, t, n=10))
+            for data in (MIXTURE, point)
+        ]
+
+    for t in (0.0, 1.0):
+        mixture, points = found(t, 10 * X)
+        assert all(jnp.isfinite(leaf).all() for leaf in mixture)
+        if t > 0:  # points have no density at t = 0
+            assert all(jnp.isfinite(leaf).all() for leaf in points)
+        if process.alpha(t) == 0:  # nothing is known of x0 but its mean, and all of eps
+            np.testing.assert_allclose(points[0], jnp.broadcast_to(jnp.array([-0.5, 0.75]), X.shape), rtol=1e-5)
+            assert mixture[5] < 1e-10 and points[5] < 1e-10
+
+
+@pytest.mark.parametrize("process", EVERY.values(), ids=EVERY)
+def test_a_gaussian_is_carried_in_closed_form(process):
+    # The same Gaussian as a mixture of two goes by the ODE.
+    one = oracle.gaussian_mixture([1.0], [[0.5, -0.2]], [0.7])
+    two = oracle.gaussian_mixture([1.0, 2.0], [[0.5, -0.2]] * 2, [0.7, 0.7])
+    with jax.enable_x64(True):
+        x, ends = jnp.asarray(np.asarray(X), float), (0.25, 0.75)
+        for t_from, t_to in (ends, ends[::-1]):
+            exact = jax.jit(one.flow_map, static_argnums=3)(x, t_from, t_to, process)
+            solved = jax.jit(two.flow_map, static_argnums=(3, 4))(x, t_from, t_to, process, 1e-9)
+            np.testing.assert_allclose(solved, exact, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(one.flow_map(exact, t_to, t_from, process), x, rtol=1e-9)
+    per_example = one.flow_map(X, T, jnp.flip(T), process)
+    for i in range(len(T)):
+        np.testing.assert_allclose(per_example[i], one.flow_map(X[i : i + 1], T[i], T[-1 - i], process)[0], rtol=1e-5)
+
+
+def test_a_flow_to_the_data_is_straight_for_one_point():
+    process, data = noise.rectified(), oracle.dirac([[1.0, -2.0]])
+    np.testing.assert_allclose(data.flow_map(X, 1.0, 0.25, process), 0.75 * np.array([1, -2]) + 0.25 * X, rtol=1e-6)
+    np.testing.assert_allclose(data.flow_map(X, 1.0, 0.0, process), np.tile([1.0, -2.0], (4, 1)), rtol=1e-6)
+
+
+def test_points_are_a_mixture_without_spread():
+    weights = [1.0, 3.0]
+    data, near = oracle.dirac([[0.0], [1.0]], weights), oracle.gaussian_mixture(weights, [[0.0], [1.0]], [1e-4, 1e-4])
+    draws = data.sample(jax.random.key(0), 4000)
+    assert set(np.unique(draws)) == {0, 1} and abs(draws.mean() - 0.75) < 0.03
+    assert oracle.dirac([[0.0], [1.0]]).sample(jax.random.key(0), 4000).mean() == pytest.approx(0.5, abs=0.03)
+    x = jnp.linspace(-1, 2, 7)[:, None]
+    for got, want in zip(data.field(noise.vp())(x, 0.3), near.field(noise.vp())(x, 0.3)):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    # A nearest point has all the weight once there is little noise.
+    np.testing.assert_allclose(data.field(noise.vp())(x, 1e-4).x0[jnp.array([0, -1]), 0], [0, 1], atol=1e-6)
+
+
+def test_data_made_in_single_precision_keep_their_digits_in_double():
+    data = oracle.gaussian_mixture([1.0], [[0.1]], [0.3])
+    data.log_prob(jnp.zeros((1, 1)), 0.0, noise.rectified())
+    with jax.enable_x64(True):
+        log_p = data.log_prob(jnp.zeros((1, 1)), 0.0, noise.rectified())
+    assert float(log_p[0]) == pytest.approx(-(1 / 9) / 2 - np.log(0.3) - np.log(2 * np.pi) / 2, rel=1e-14)
+
+
 def draw_lines(n=200_000):
     ends = jax.random.normal(jax.random.key(2), (2, n))
     return ends[0], 3 + 0.5 * ends[1], jax.random.uniform(jax.random.key(3), (n,))

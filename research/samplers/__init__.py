@@ -5,7 +5,6 @@ One file a sampler; `find` imports it by name, so a new sampler is one new file.
 
 import importlib
 import inspect
-import operator
 import pkgutil
 
 import jax
@@ -14,8 +13,9 @@ import numpy as np
 
 from research.contracts import Samples
 from research.errors import UserError, nearest
+from research.noise import times as times
 
-HELPERS = {"guidance"}  # files here that are no samplers
+HELPERS = {"guidance", "inpainting", "thresholding", "transition"}  # files here that are no samplers
 
 
 def find(name, **options):
@@ -36,24 +36,69 @@ def takes(sample):
     return [p.name for p in inspect.signature(sample).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
-def times(noise, num_steps):
-    """Descending uniform grid [num_steps + 1] from noise.t_max to noise.t_min. Raises UserError below one step."""
-    if operator.index(num_steps) < 1:
-        raise UserError(f"sampling needs at least 1 step, not num_steps={num_steps}")
-    return np.linspace(noise.t_max, noise.t_min, num_steps + 1)
+def scan(step, carry, times, *, calls, trajectory, read=lambda carry: carry, upwards=False):
+    """Samples after carry <- step(carry, t, t_next, i) along times [S + 1], i = 0 .. S - 1, as one lax.scan.
+
+    The carry is x, or a pytree that `read` picks x from. calls: of the field a step, or a function of the last carry
+    that returns all of them. upwards: walk from the last of the times to the first. Raises UserError as `falling` does.
+    """
+    times = falling(times, read(carry).dtype)[:: -1 if upwards else 1]
+
+    def body(carry, interval):
+        carry = step(carry, *interval)
+        return carry, read(carry) if trajectory else None
+
+    last, path = jax.lax.scan(body, carry, (times[:-1], times[1:], jnp.arange(len(times) - 1)))
+    path = jnp.concatenate([read(carry)[None], path]) if trajectory else None
+    nfe = calls(last) if callable(calls) else calls * (len(times) - 1)
+    return Samples(read(last), path, jnp.asarray(nfe), times)
 
 
-def scan(step, x, times, *, calls, trajectory):
-    """Samples after x <- step(x, t, t_next) along times [S + 1], as one lax.scan; `calls` of the field a step."""
-    times = jnp.asarray(times, jnp.promote_types(x.dtype, jnp.float32))
+def falling(times, dtype):
+    """times [S + 1] as an array; where they are known, raises UserError unless they fall.
 
-    def body(x, interval):
-        x = step(x, *interval)
-        return x, x if trajectory else None
+    The last two may be equal: a discrete grid that ends at step 1 takes that step twice.
+    """
+    if is_known(times):
+        found = np.asarray(times)
+        if found.ndim != 1 or len(found) < 2:
+            raise UserError(f"sampling needs a list of two times or more, not one of shape {found.shape}")
+        falls = np.diff(found) < 0
+        falls[-1] |= found[-1] == found[-2]
+        if not falls.all():
+            i = int(np.argmin(falls))
+            raise UserError(
+                f"sampling goes from noise to data, so its times must fall: times[{i + 1}] = {found[i + 1]} "
+                f"follows {found[i]}"
+            )
+    return jnp.asarray(times, jnp.promote_types(dtype, jnp.float32))
 
-    last, path = jax.lax.scan(body, x, (times[:-1], times[1:]))
-    path = jnp.concatenate([x[None], path]) if trajectory else None
-    return Samples(last, path, jnp.asarray(calls * (len(times) - 1)))
+
+def is_known(value):
+    """Whether a value, or list of them, is a number now, rather than traced."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+
+
+def is_zero(value):
+    """Whether a value is known to be 0, so that what it scales can be left out."""
+    return is_known(value) and not np.any(value)
+
+
+def require_key(key):
+    """Raises UserError where there is no key."""
+    if key is None:
+        raise UserError("this sampler draws noise: give it a key, such as jax.random.key(0)")
+
+
+def normal(key, i, x):
+    """The i-th draw of N(0, 1) in the shape of x. Raises UserError without a key."""
+    require_key(key)
+    return jax.random.normal(jax.random.fold_in(key, i), x.shape, x.dtype)
+
+
+def noisy(i, times, last_mean):
+    """0 at the last step if last_mean, else 1: what multiplies the noise of step i."""
+    return 1 - ((i == len(times) - 2) & last_mean)
 
 
 def is_t(variable):

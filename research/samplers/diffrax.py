@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research import samplers
 from research.contracts import Samples
 from research.errors import UserError
 
@@ -33,16 +34,21 @@ def solve(slope, y, times, *, solver="tsit5", rtol=1e-5, atol=1e-5, max_steps=40
         max_steps=max_steps,
         throw=False,
     )
-    done = solution.result == diffrax.RESULTS.successful
     # One call for that first slope, six a step.
-    calls = jnp.where(done, 1.0 + 6.0 * solution.stats["num_steps"], jnp.nan)
+    return finished(solution, 1.0 + 6.0 * solution.stats["num_steps"], max_steps)
+
+
+def finished(solution, calls, max_steps):
+    """(solution.ys, calls); out of max_steps, UserError outside jit, and nan for all of them inside."""
+    done = solution.result == diffrax.RESULTS.successful
+    calls = jnp.where(done, calls, jnp.nan)
     _require_finite(calls, max_steps)
     return jax.tree.map(lambda leaf: jnp.where(done, leaf, jnp.nan), solution.ys), calls
 
 
 def _require_finite(calls, max_steps):
-    if not isinstance(calls, jax.core.Tracer) and np.isnan(calls).any():
-        raise UserError(f"the ODE solver stopped after max_steps={max_steps}: raise it, or loosen rtol and atol")
+    if samplers.is_known(calls) and np.isnan(calls).any():
+        raise UserError(f"the solver stopped after max_steps={max_steps}: raise it, or loosen rtol and atol")
 
 
 def sample(
@@ -61,11 +67,13 @@ def sample(
 ):
     """Samples from x [B, ...] at times[0] to times[-1]; the times between serve the trajectory only.
 
+    The velocity is read at both ends: where it is singular at t = 0, stop short of it.
+
     The batch shares its step sizes, chosen for its root-mean-square error; per_sample=True gives each sample its own.
     nfe (a float) is exact, rejected steps included; with per_sample it is the mean over the samples.
     Raises UserError as `solve` does; inside jit such samples, and nfe, are nan.
     """
-    times = jnp.asarray(times)
+    times = samplers.falling(times, x.dtype)
     stops = times if trajectory else times[jnp.array([0, -1])]
 
     def flow(x):
@@ -79,4 +87,4 @@ def sample(
         _require_finite(calls, max_steps)
     else:
         path, calls = flow(x)
-    return Samples(path[-1], path if trajectory else None, jnp.mean(calls))
+    return Samples(path[-1], path if trajectory else None, jnp.mean(calls), times)

@@ -10,7 +10,7 @@ def sample(field, noise, x, times, key=None, *, variable="t", trajectory=False):
     deterministic DDIM (Song et al. 2021, eq. 13): written by x0 and eps it stays finite at alpha = 0.
     """
 
-    def step(x, t, t_next):
+    def step(x, t, t_next, _):
         prediction = field(x, t)
         if samplers.is_t(variable):
             return x + (t_next - t) * prediction.velocity

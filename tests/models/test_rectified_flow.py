@@ -6,7 +6,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from research import oracle
+from configs import base
+from research import diffusion, oracle
 from research.contracts import Samples
 from research.errors import UserError
 from research.models import rectified_flow
@@ -24,8 +25,8 @@ def config(**overrides):
                 "remat": False,
                 "mlp": {"width": 8, "depth": 1, "dropout": 0.0, "activation": "silu"},
             },
-            "model": {"label_dropout": 0.1, "dequantize": True, "time_density": "uniform"},
-            "sampler": {"name": "euler", "num_steps": 2, "guidance": 1.0, "rtol": 1e-5, "atol": 1e-5},
+            "model": base.rectified_flow(),
+            "sampler": base.update(base.sampler(), name="euler", num_steps=2),
         }
     )
     fields.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
@@ -92,7 +93,7 @@ def test_a_perfect_velocity_reaches_the_loss_floor(monkeypatch):
     # The loss with the exact field of a Gaussian in place of a net, against the closed form pi s0 s1 / 2.
     pair = oracle.gaussian_pair(0.7, 0.5, 0.0, 1.0)
     net = type("Net", (), {"apply": staticmethod(lambda p, x, t, *a, **k: pair.field()(x, t).velocity)})
-    monkeypatch.setattr(rectified_flow.build, "make", lambda *a: net)
+    monkeypatch.setattr(diffusion.build, "make", lambda *a: net)
     model = rectified_flow.make(config(data__num_classes=0, data__levels=0), (1,))
     x = 0.7 + 0.5 * jax.random.normal(KEYS[0], (100_000, 1))
     np.testing.assert_allclose(model.loss({}, KEYS[1], {"x": x})[0], pair.loss_floor(), rtol=0.02)

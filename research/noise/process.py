@@ -29,7 +29,8 @@ def _slope(function, t):
 class Process(NamedTuple):
     """`log_alpha` and `variance` (= sigma^2) state a process; the `exact_*` forms stand in where those lose precision.
 
-    Samplers and likelihoods stay within t_min .. t_max. The noise end is N(0, prior_std^2).
+    Samplers and likelihoods stay within t_min .. t_max; from the last point a sampler may go on to `end`, where the net
+    is not called. The noise end is N(0, prior_std^2). A discrete process lives on t = n / num_steps.
     """
 
     log_alpha: Callable
@@ -40,6 +41,8 @@ class Process(NamedTuple):
     exact_alpha: Callable | None = None  # where log alpha is singular
     exact_sigma: Callable | None = None  # where the root of the variance has no slope
     exact_time: Callable | None = None  # log-SNR -> t; without it `time` halves an interval
+    end: float | None = None  # where the last step goes, if not t_min
+    num_steps: int | None = None  # of a discrete process
 
     def alpha(self, t):
         """The signal's scale."""
@@ -91,28 +94,3 @@ class Process(NamedTuple):
     def prior(self, key, shape):
         """Draws of that shape from the noise end."""
         return self.prior_std * jax.random.normal(key, shape)
-
-
-def rectified():
-    """The line x_t = (1 - t) x0 + t eps, velocity eps - x0 (Liu et al. 2022; their time runs the other way)."""
-    return Process(
-        log_alpha=lambda t: jnp.log1p(-t),
-        variance=jnp.square,
-        exact_alpha=lambda t: 1 - t,
-        exact_sigma=lambda t: t,
-        exact_time=lambda log_snr: jax.nn.sigmoid(-log_snr / 2),
-    )
-
-
-def vp(beta_min=0.1, beta_max=20.0, t_min=1e-5):
-    """Variance preserving, beta linear in t (Song et al. 2021, eq. 33); from t_min, as d sigma / dt(0) is infinite."""
-
-    def log_alpha(t):
-        return -(beta_max - beta_min) * t**2 / 4 - beta_min * t / 2
-
-    def time(log_snr):
-        # log alpha = -softplus(-log_snr) / 2 is a quadratic in t; this root loses no digits near t = 0.
-        c = jax.nn.softplus(-log_snr)
-        return 2 * c / (beta_min + jnp.sqrt(beta_min**2 + 2 * (beta_max - beta_min) * c))
-
-    return Process(log_alpha, variance=lambda t: -jnp.expm1(2 * log_alpha(t)), t_min=t_min, exact_time=time)
