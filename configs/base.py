@@ -104,7 +104,7 @@ def denoiser(name, **fields):
     """What the `model` sections of diffusion models share."""
     own = {
         "name": name,
-        "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field
+        "label_dropout": 0.1,  # share of labels hidden, so that guidance has an unconditional field; 1: unconditional
         "dequantize": True,  # adds uniform noise within a level to integer data
         "standardize": False,  # subtract the mean and divide by the deviation of the first batch; continuous data only
         "flip": False,  # mirror half of the images in training
@@ -126,7 +126,7 @@ def ddpm():
         "zero_terminal_snr": False,  # leave no signal at step T; not with eps
         "prediction": "eps",  # eps | x0 | v
         "weight": "simple",  # simple | score | min_snr
-        "variance": "beta_tilde",  # beta_tilde | beta: of a step back, in the bound
+        "variance": "beta",  # beta | beta_tilde: of a step back, in the bound; beta is the tighter one
     }
     return denoiser("ddpm", **own)
 

@@ -1,6 +1,6 @@
 """Steps against eta: the table of DDIM (Song et al. 2021, table 1), of any trained DDPM, without training again.
 
-python -m launch.run --config=configs/ddpm_digits.py --workdir=runs/ddpm
+python -m launch.run --config=configs/ddim_steps.py --workdir=runs/ddpm
 python -m launch.evaluate --workdir=runs/ddpm --config=configs/ddim_steps.py --sweep=steps
 """
 

@@ -9,11 +9,11 @@ from configs import base
 def get_config(arg=""):
     """The experiment; arg "tiny" is a version that runs in seconds."""
     config = base.config(
-        data=base.update(base.data("8gaussians"), batch_size=512, size=50000),
-        train=base.update(base.train(), num_steps=8000, eval_every=2000, checkpoint_every=2000),
+        data=base.update(base.data("8gaussians"), batch_size=512, size=1000000),
+        train=base.update(base.train(), num_steps=12000, eval_every=3000, checkpoint_every=3000),
         optimizer=base.update(base.optimizer(), learning_rate=2e-3, beta2=0.99, ema_decay=0.998),
         net=base.update(base.net(), name="mlp", mlp=dict(width=128, depth=3, dropout=0.0)),
-        model=base.update(base.score_sde(), weight="likelihood"),
+        model=base.update(base.score_sde(), prediction="v", weight="likelihood", label_dropout=1.0),
         sampler=base.update(base.sampler(), name="probability_flow", num_samples=10000, balanced=False),
         mesh=base.mesh(),
         precision=base.precision(),
@@ -24,7 +24,7 @@ def get_config(arg=""):
 def sweep_process():
     """Four processes; data under ve grow, so its net is preconditioned."""
     for process in ("vp", "sub_vp", "cosine", "ve"):
-        yield {"model.process": process, "model.prediction": "edm" if process == "ve" else "eps"}
+        yield {"model.process": process, "model.prediction": "edm" if process == "ve" else "v"}
 
 
 def sweep_weight():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research import likelihood, noise, parameterize, samplers
 from research.contracts import Model, Prediction
@@ -168,9 +169,11 @@ def _sample(
     draw = samplers.find(chosen["name"], **options)
     takes = samplers.takes(draw)
     options = {o: defaults[o] for o in defaults if o in takes} | options
-    # An adaptive solver follows the field to the last of its times, where `end` has none.
-    grid = process._replace(end=None) if "rtol" in takes else process
+    grid, adaptive = process, "rtol" in takes
+    if adaptive:  # it reads the field at the last of its times too, and there is none at `end`
+        grid = process._replace(end=1 / process.num_steps if process.num_steps else None)
     times = noise.times(grid, chosen["num_steps"], chosen["spacing"] or "uniform", chosen["end"])
+    times = np.unique(times)[::-1] if adaptive else times
     field, calls = _guided(parts, params, condition, num_samples, guidance)
     if chosen["threshold"] not in (None, "none"):
         field = _threshold(chosen["threshold"], parts.levels)(field, process)

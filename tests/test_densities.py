@@ -67,7 +67,7 @@ def test_integers_also_have_nats_on_the_unit_interval():
 def test_densities_of_an_ode_are_measured_on_few_examples_and_no_training_data():
     built = gaussian(solved=True)
     found = densities.digest(built, {}, *data(built))
-    assert found["likelihood/examples"] == densities.SOLVED and "likelihood/train_bits_per_dim" not in found
+    assert found["likelihood/examples"] == densities.SOLVED_FEW and "likelihood/train_bits_per_dim" not in found
 
 
 def test_batches_of_one_size_give_every_example_once():

@@ -15,7 +15,7 @@ SOLVERS = {"tsit5": diffrax.Tsit5, "dopri5": diffrax.Dopri5}
 def solve(slope, y, times, *, solver="tsit5", rtol=1e-5, atol=1e-5, max_steps=4096):
     """(y at each of times [S + 1], calls of slope(y, t)) of dy/dt = slope from times[0] to times[-1]; y any pytree.
 
-    Out of max_steps, it raises UserError outside jit, and inside returns nan for y and the calls.
+    Out of max_steps, or where slopes are not finite, it raises UserError outside jit, and inside returns nan for all.
     """
     if solver not in SOLVERS:
         raise UserError(f"diffrax is not set up for solver={solver!r}: give one of {', '.join(SOLVERS)}")
@@ -28,7 +28,10 @@ def solve(slope, y, times, *, solver="tsit5", rtol=1e-5, atol=1e-5, max_steps=40
         (times[-1] - times[0]) / 100,  # the first step to try
         y,
         saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        # Where slopes are not finite, steps shrink: give up at once, and not after max_steps of them.
+        stepsize_controller=diffrax.PIDController(
+            rtol=rtol, atol=atol, dtmin=1e-9 * jnp.abs(times[-1] - times[0]), force_dtmin=False
+        ),
         # With the first slope given, every step, rejected or not, reuses its first stage (first same as last).
         solver_state=(jnp.asarray(False), slope(y, times[0])),
         max_steps=max_steps,
@@ -39,7 +42,7 @@ def solve(slope, y, times, *, solver="tsit5", rtol=1e-5, atol=1e-5, max_steps=40
 
 
 def finished(solution, calls, max_steps):
-    """(solution.ys, calls); out of max_steps, UserError outside jit, and nan for all of them inside."""
+    """(solution.ys, calls); of a failed solution, UserError outside jit, and nan for all of them inside."""
     done = solution.result == diffrax.RESULTS.successful
     calls = jnp.where(done, calls, jnp.nan)
     _require_finite(calls, max_steps)
@@ -48,7 +51,10 @@ def finished(solution, calls, max_steps):
 
 def _require_finite(calls, max_steps):
     if samplers.is_known(calls) and np.isnan(calls).any():
-        raise UserError(f"the solver stopped after max_steps={max_steps}: raise it, or loosen rtol and atol")
+        raise UserError(
+            f"the solver stopped: its slopes were not finite, or max_steps={max_steps} were too few; raise that, or "
+            "loosen rtol and atol"
+        )
 
 
 def sample(

@@ -81,7 +81,7 @@ MODELS = {  # name: (module, fields of its section, process, what the net predic
         "edm",
         karras_floor(np.exp(-1.2 + 1.2 * np.random.default_rng(0).normal(size=10**6))),
     ),
-    "ode_diffusion": (ode_diffusion, {}, heat(), "edm", karras_floor(0.002 * 40000.0**EVEN)),
+    "ode_diffusion": (ode_diffusion, {}, heat(), "edm", score_floor(heat(), 0.002 / 80 * 40000.0**EVEN)),
 }
 
 
@@ -162,17 +162,20 @@ def test_samples_of_the_perfect_net_have_the_datas_mean_and_spread(name, perfect
     assert out.nfe == (50 if draw == "ddim" else 100) and out.x.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", ["ddpm", "vp", "sub_vp", "cosine", "ve", "edm", "ode_diffusion"])
+@pytest.mark.parametrize("name", ["ddpm", "vp", "cosine", "ve", "edm", "ode_diffusion"])
 def test_densities_of_the_perfect_net(name, perfect):
     if name == "ddpm":  # the bound, one draw of noise a term, so on average over many examples
         x = MEAN + STD * jax.random.normal(KEYS[1], (4000, 1))
     else:
         x = jnp.linspace(-0.5, 2, 6)[:, None]
-    found = jax.jit(lambda key: perfect(name).log_prob({}, key, x))(KEYS[0])
+    model = perfect(name)
+    found = jax.jit(lambda key: model.log_prob({}, key, x))(KEYS[0])
     truth = jax.scipy.stats.norm.logpdf(x[:, 0], MEAN, STD)
     if name == "ddpm":
         assert (found.kind, found.space) == ("lower_bound", "continuous")
-        assert 0.5 < jnp.mean(truth - found.nats) < 0.75  # what 1000 steps of that schedule lose: see below
+        assert abs(jnp.mean(truth - found.nats)) < 0.1  # with beta 1000 steps lose nothing to speak of
+        model = perfect(name, model__variance="beta_tilde")
+        found = jax.jit(lambda key: model.log_prob({}, key, x))(KEYS[0])
         bar = noise.alpha_bar()[1:]
         snr = bar / (1 - bar)
         kl = -np.diff(snr) / 2 * denoised(1 / snr[1:])
@@ -185,13 +188,9 @@ def test_densities_of_the_perfect_net(name, perfect):
         assert (found.kind, found.space) == ("exact", "continuous")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["rectified_flow", "ddpm", "ve", "edm", "ode_diffusion"])  # one of each file
 def test_every_function_is_jitted_and_vmapped(name):
-    model = (
-        build(name, (2, 2, 1), num_classes=3, levels=17, model__num_steps=8)
-        if name.startswith("ddpm")
-        else build(name, (2, 2, 1), num_classes=3, levels=17)
-    )
+    model = build(name, (2, 2, 1), num_classes=3, levels=17)
     batch = {"x": jnp.arange(16, dtype=jnp.uint8).reshape(4, 2, 2, 1), "condition": jnp.arange(4) % 3}
 
     @jax.jit
@@ -264,6 +263,17 @@ def test_sampler_fields_of_the_config_reach_the_sampler(perfect):
     given = perfect("ddpm", sampler__name="ddim", sampler__num_steps=5).sample({}, KEYS[0], 4, eta=1.0).x
     np.testing.assert_array_equal(ends[1], given)
     assert abs(ends[0] - ends[1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["ddpm", "edm", "ode_diffusion", "cosine"])
+@pytest.mark.parametrize("draw", ["probability_flow", "reverse_sde"])
+def test_adaptive_samplers_stop_short_of_the_end(name, draw, perfect):
+    # The field has no value at sigma = 0; what is left there is far below the data's spread.
+    model, steps = perfect(name), 60
+    options = {"sampler": draw, "num_steps": steps, "spacing": "log_snr" if name != "cosine" else "uniform"}
+    out = jax.jit(lambda key: model.sample({}, key, 4000, **options))(KEYS[0])
+    np.testing.assert_allclose(out.x.mean(), MEAN, atol=0.05)
+    np.testing.assert_allclose(out.x.std(), STD, rtol=0.1)
 
 
 MISTAKES = {

@@ -73,6 +73,18 @@ def test_running_out_of_steps_is_said(per_sample):
     assert jnp.isnan(out.x).all() and jnp.isnan(out.nfe)
 
 
+def test_slopes_that_are_not_finite_end_it_soon():
+    calls = []
+
+    def broken(x, t):
+        jax.debug.callback(lambda: calls.append(1))
+        return jax.tree.map(lambda a: jnp.where(t < 0.5, jnp.nan, a), PAIR.field()(x, t))
+
+    out = jax.jit(lambda x: draw(x, broken))(X)
+    jax.effects_barrier()
+    assert jnp.isnan(out.x).all() and jnp.isnan(out.nfe) and len(calls) < 600
+
+
 def test_an_unknown_solver_is_named():
     with pytest.raises(UserError, match=r"solver='rk45'.*tsit5, dopri5"):
         draw(X, solver="rk45")
