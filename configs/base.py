@@ -123,6 +123,8 @@ def ddpm():
         "dequantize": False,  # its bound is of the integers themselves
         "num_steps": 1000,  # T
         "schedule": "linear",  # linear | scaled_linear | cosine | sigmoid: of beta; all but cosine need T = 1000
+        "beta_start": 1e-4,  # of all but cosine
+        "beta_end": 0.02,
         "zero_terminal_snr": False,  # leave no signal at step T; not with eps
         "prediction": "eps",  # eps | x0 | v
         "weight": "simple",  # simple | score | min_snr
@@ -135,6 +137,10 @@ def score_sde():
     """The `model` section of research.models.score_sde."""
     own = {
         "process": "vp",  # vp | sub_vp | ve | cosine
+        "beta_min": 0.1,  # vp and sub_vp
+        "beta_max": 20.0,
+        "sigma_min": 0.01,  # ve
+        "sigma_max": 50.0,
         "prediction": "eps",  # eps | x0 | v | edm; with ve, whose data grow, edm
         "weight": "score",  # score (sigma^2) | likelihood (g^2) | simple | min_snr
         "sigma_data": 0.5,  # standard deviation of the data as the net sees them; edm only
@@ -148,6 +154,7 @@ def edm():
         "sigma_data": 0.5,  # standard deviation of the data as the net sees them
         "p_mean": -1.2,  # of the logarithm of sigma in training
         "p_std": 1.2,
+        "sigma_min": 0.002,  # the last but one level of sampling, whose last is 0
         "sigma_max": 80.0,
     }
     return denoiser("edm", **own)

@@ -13,7 +13,7 @@ def get_config(arg=""):
         train=base.update(base.train(), num_steps=12000, eval_every=3000, checkpoint_every=3000),
         optimizer=base.update(base.optimizer(), learning_rate=2e-3, beta2=0.99, ema_decay=0.998),
         net=base.update(base.net(), name="mlp", mlp=dict(width=128, depth=3, dropout=0.0)),
-        model=base.update(base.ode_diffusion(), sigma_data=1.43, sigma_min=0.01, sigma_max=50.0, label_dropout=1.0),
+        model=base.update(base.ode_diffusion(), sigma_data=1.43, sigma_min=0.02, sigma_max=20.0, label_dropout=1.0),
         sampler=base.update(base.sampler(), spacing="karras", num_samples=10000, balanced=False),
         mesh=base.mesh(),
         precision=base.precision(),

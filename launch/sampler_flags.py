@@ -48,7 +48,8 @@ def check(config, options):
     known = inspect.signature(samplers.find(sampler)).parameters if sampler else {}
     for name, value in options.items():
         default = own.get(name, known[name].default if name in known else None)
-        whole = type(own.get(name)) is int
+        default = 0.0 if name == "end" else default  # by default the process's own
+        whole = type(default) is int
         if isinstance(default, int | float) and not isinstance(value, int if whole else int | float):
             kind = "whole number" if whole else "number"
             raise UserError(f"{name} of the sampler '{sampler}' is a {kind} such as {default}, not {value!r}.")

@@ -90,6 +90,8 @@ def make(config, data_shape, denoiser):
     """
     levels, standardize = config.data.levels or None, config.model.standardize
     net = build.make(config.net, config.data.num_classes or None)
+    if config.model.flip and len(data_shape) != 3:
+        raise UserError("config.model.flip mirrors images: their shape is [H, W, C]")
     if standardize and levels:
         raise UserError("config.model.standardize is for continuous data; integers enter on [-1, 1] as they are")
 
@@ -153,7 +155,9 @@ def _sample(
     num_steps=None,
     spacing=None,
     end=None,
+    offset=0,
     guidance=None,
+    guidance_interval=None,
     threshold=None,
     trajectory=False,
     **options,
@@ -172,9 +176,13 @@ def _sample(
     grid, adaptive = process, "rtol" in takes
     if adaptive:  # it reads the field at the last of its times too, and there is none at `end`
         grid = process._replace(end=1 / process.num_steps if process.num_steps else None)
-    times = noise.times(grid, chosen["num_steps"], chosen["spacing"] or "uniform", chosen["end"])
+    times = noise.times(grid, chosen["num_steps"], chosen["spacing"] or "uniform", chosen["end"], offset)
     times = np.unique(times)[::-1] if adaptive else times
-    field, calls = _guided(parts, params, condition, num_samples, guidance)
+    if options.get("per_sample") and parts.num_classes:
+        raise UserError(
+            "per_sample=True solves one by one, and this model is told a class each: draw them by num_samples=1"
+        )
+    field, calls = _guided(parts, params, condition, num_samples, guidance, guidance_interval)
     if chosen["threshold"] not in (None, "none"):
         field = _threshold(chosen["threshold"], parts.levels)(field, process)
     key_x, key_sampler = jax.random.split(key)
@@ -187,9 +195,11 @@ def _sample(
     )
 
 
-def _guided(parts, params, condition, n, guidance):
-    """(field, calls of the net it makes) at that guidance, of config.sampler where it is None."""
-    defaults = parts.config.sampler
+def _guided(parts, params, condition, n, guidance, interval):
+    """(field, calls of the net it makes) at that guidance within that interval, of config.sampler where it is None."""
+    defaults, dropped = parts.config.sampler, parts.config.model.label_dropout
+    if condition is not None and is_known(dropped) and dropped >= 1:
+        raise UserError("this model was trained without classes (model.label_dropout is 1): leave the condition out")
     scale = defaults.guidance if guidance is None else guidance
     field = parts.field(params, labels(condition, n, parts.num_classes))
     if is_known(scale) and float(scale) == 1:
@@ -200,7 +210,7 @@ def _guided(parts, params, condition, n, guidance):
         raise UserError(f"guidance={scale} needs a condition: the class to guide to")
     if condition is None:
         return field, 1
-    interval = tuple(defaults.get("guidance_interval", (0.0, 1.0)))
+    interval = interval or defaults.get("guidance_interval", (0.0, 1.0))
     return guide(field, parts.field(params, labels(None, n, parts.num_classes)), scale, interval), 2
 
 

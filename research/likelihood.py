@@ -76,6 +76,8 @@ def probability_flow(
         raise UserError(f"a trace cannot be computed by trace={trace!r}: give 'exact' or 'hutchinson'")
     if probes not in PROBES:
         raise UserError(f"Hutchinson's trace has no probes={probes!r}: give one of {', '.join(PROBES)}")
+    if num_probes < 1:
+        raise UserError(f"Hutchinson's trace takes at least 1 probe, not num_probes={num_probes}")
     if trace == "exact":
         drawn = None
     elif key is None:

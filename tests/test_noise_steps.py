@@ -60,10 +60,13 @@ def test_every_step_is_found_from_its_time():
 
 def test_an_euler_step_between_neighbours_is_the_difference_of_the_table():
     # alpha and sigma are linear in between, so t + dt x' is exact for fixed x0 and eps.
-    x0, eps, t = 0.7, -1.3, 0.5
-    slope = PROCESS.d_alpha(0.4995) * x0 + PROCESS.d_sigma(0.4995) * eps
-    x = PROCESS.alpha(t) * x0 + PROCESS.sigma(t) * eps - slope / 1000
-    np.testing.assert_allclose(x, np.sqrt(LINEAR[499]) * x0 + np.sqrt(1 - LINEAR[499]) * eps, rtol=1e-5)
+    x0, eps = 0.7, -1.3
+    for n in (1, 2, 50, 501, 999, 1000):  # at the step itself the slope is the one towards the data
+        t = np.float32(n / 1000)
+        slope = PROCESS.d_alpha(t) * x0 + PROCESS.d_sigma(t) * eps
+        x = PROCESS.alpha(t) * x0 + PROCESS.sigma(t) * eps - slope / 1000
+        want = np.sqrt(LINEAR[n - 1]) * x0 + np.sqrt(1 - LINEAR[n - 1]) * eps
+        np.testing.assert_allclose(x, want, rtol=1e-5, atol=1e-6)
 
 
 SPACED = {  # ten steps as ten libraries count them
@@ -130,6 +133,13 @@ MISTAKES = {
     "karras spacing needs noise and signal": lambda: noise.times(noise.rectified(), 10, "karras"),
     "times must fall.*step 1000": lambda: noise.times(PROCESS, 10, [500, 600, 0]),
     r"times must fall.*t = 1.*\[1.5, 0.2\]": lambda: noise.times(noise.vp(), 10, [1.5, 0.2]),
+    "end=-1 is where the last step goes: from 0 to 1 / 1000": lambda: noise.times(PROCESS, 10, end=-1),
+    "end=0.5 is where the last step goes": lambda: noise.times(noise.edm(), 10, end=0.5),
+    "offset=200 leads beyond the 1000": lambda: noise.times(PROCESS, 10, "leading", offset=200),
+    "times must fall.*not 3": lambda: noise.times(PROCESS, 10, 3),
+    r"times must fall.*not \['a', 'b'\]": lambda: noise.times(PROCESS, 10, ["a", "b"]),
+    "s from 0 to below 1, not s=-1": lambda: noise.alpha_bar("cosine", s=-1),
+    "whole number, not num_steps=10.5": lambda: noise.alpha_bar(num_steps=10.5),
     "no schedule 'linaer'.*'linear'": lambda: noise.alpha_bar("linaer"),
     "schedule needs at least 1 step": lambda: noise.alpha_bar(num_steps=0),
     "betas rise within 0 .. 1": lambda: noise.alpha_bar(beta_start=0.5, beta_end=0.1),

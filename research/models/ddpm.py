@@ -15,9 +15,9 @@ VARIANCES = ("beta", "beta_tilde")
 def process(config):
     """The discrete process of config.model: its schedule over num_steps."""
     fields = config.model
-    return noise.discrete(
-        noise.alpha_bar(fields.schedule, fields.num_steps, zero_terminal_snr=fields.zero_terminal_snr)
-    )
+    betas = {"beta_start": fields.beta_start, "beta_end": fields.beta_end}
+    table = noise.alpha_bar(fields.schedule, fields.num_steps, zero_terminal_snr=fields.zero_terminal_snr, **betas)
+    return noise.discrete(table)
 
 
 def make(config, data_shape):

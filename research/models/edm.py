@@ -13,7 +13,7 @@ def make(config, data_shape):
     what the net returns (table 1, eq. 8).
     """
     fields = config.model
-    process = noise.edm(sigma_max=fields.sigma_max)
+    process = noise.edm(fields.sigma_min, fields.sigma_max)
 
     def draw_times(key, n):
         # sigma = sigma_max t, one draw for each even share of the distribution.

@@ -18,8 +18,7 @@ from research import diffusion, noise
 def make(config, data_shape):
     """Model of data of shape `data_shape`, from the sections data, net, model and sampler of `config`.
 
-    sigma(t) = sigma_max t^power. The net is preconditioned as in EDM and trained at sigmas even in their logarithm, where
-    the error of eps weighs as the likelihood asks.
+    sigma(t) = sigma_max t^power. The net is preconditioned as in EDM and trained at sigmas even in their logarithm.
     """
     fields = config.model
     process = noise.heat(lambda t: fields.sigma_max * t**fields.power)._replace(
@@ -30,5 +29,5 @@ def make(config, data_shape):
         low = jnp.log(process.t_min)
         return jnp.exp(low * (1 - diffusion.even_times(key, n)))
 
-    weigh = diffusion.weight("score", "edm", process, fields.sigma_data)
+    weigh = diffusion.weight("simple", "edm", process)
     return diffusion.make(config, data_shape, diffusion.Denoiser(process, "edm", draw_times, weigh, fields.sigma_data))

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from research import diffusion, noise
 from research.errors import UserError, nearest
 
-PROCESSES = {"vp": noise.vp, "sub_vp": noise.sub_vp, "ve": noise.ve, "cosine": noise.cosine}
+PROCESSES = {
+    "vp": lambda fields: noise.vp(fields.beta_min, fields.beta_max),
+    "sub_vp": lambda fields: noise.sub_vp(fields.beta_min, fields.beta_max),
+    "ve": lambda fields: noise.ve(fields.sigma_min, fields.sigma_max),
+    "cosine": lambda fields: noise.cosine(),
+}
 PREDICTIONS = ("eps", "x0", "v", "edm")
 
 
@@ -20,7 +25,7 @@ def make(config, data_shape):
     for name, known in (("process", PROCESSES), ("prediction", PREDICTIONS)):
         if fields[name] not in known:
             raise UserError(f"config.model.{name} is '{fields[name]}': {nearest(fields[name], known)}")
-    process = PROCESSES[fields.process]()
+    process = PROCESSES[fields.process](fields)
     likely = fields.weight == "likelihood"  # d log SNR = -(g / sigma)^2 dt: even in log-SNR is that in proportion
     ends = process.log_snr(jnp.array([process.t_min, process.t_max]))
 

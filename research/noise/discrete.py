@@ -10,33 +10,35 @@ MAX_BETA = 0.999  # of the cosine schedule (Nichol & Dhariwal 2021, section 3.2)
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid")
 
 
-def alpha_bar(schedule="linear", num_steps=1000, beta_start=None, beta_end=0.02, s=0.008, zero_terminal_snr=False):
+def alpha_bar(schedule="linear", num_steps=1000, beta_start=1e-4, beta_end=0.02, s=0.008, zero_terminal_snr=False):
     """[T + 1] in float64 from the betas of a schedule; entry 0 is 1.
 
     linear (Ho et al. 2020), scaled_linear (in the root of beta; Rombach et al. 2022) and sigmoid (over -6 .. 6; Xu et
-    al. 2022) rise from beta_start, by default 1e-4, to beta_end, which fits 1000 steps; cosine has s instead.
+    al. 2022) rise from beta_start to beta_end, which by default fit 1000 steps; cosine has s instead.
     zero_terminal_snr moves and scales the roots so that the last is 0 (Lin et al. 2024, algorithm 1).
     Raises UserError for an unknown schedule, less than 1 step, or betas out of 0 .. 1.
     """
     if schedule not in SCHEDULES:
         raise UserError(f"there is no schedule '{schedule}': {nearest(schedule, SCHEDULES)}")
-    if num_steps < 1:
-        raise UserError(f"a schedule needs at least 1 step, not num_steps={num_steps}")
-    start = 1e-4 if beta_start is None else beta_start
-    if not 0 < start <= beta_end < 1:
-        raise UserError(f"betas rise within 0 .. 1: not from beta_start={start} to beta_end={beta_end}")
+    if num_steps < 1 or num_steps != int(num_steps):
+        raise UserError(f"a schedule needs at least 1 step, a whole number, not num_steps={num_steps}")
+    num_steps = int(num_steps)
+    if not 0 < beta_start <= beta_end < 1:
+        raise UserError(f"betas rise within 0 .. 1: not from beta_start={beta_start} to beta_end={beta_end}")
+    if not 0 <= s < 1:
+        raise UserError(f"the cosine schedule takes s from 0 to below 1, not s={s}")
     ramp = np.linspace(0, 1, num_steps)
     if schedule == "linear":
-        beta = start + (beta_end - start) * ramp
+        beta = beta_start + (beta_end - beta_start) * ramp
     elif schedule == "scaled_linear":
-        beta = (start**0.5 + (beta_end**0.5 - start**0.5) * ramp) ** 2
+        beta = (beta_start**0.5 + (beta_end**0.5 - beta_start**0.5) * ramp) ** 2
     elif schedule == "sigmoid":
-        beta = start + (beta_end - start) / (1 + np.exp(6 - 12 * ramp))
+        beta = beta_start + (beta_end - beta_start) / (1 + np.exp(6 - 12 * ramp))
     else:
         root = np.cos((np.arange(num_steps + 1) / num_steps + s) / (1 + s) * np.pi / 2)
         beta = np.minimum(1 - (root[1:] / root[:-1]) ** 2, MAX_BETA)
     table = np.concatenate([[1.0], np.cumprod(1 - beta)])
-    return zero_terminal(table) if zero_terminal_snr else table
+    return zero_terminal(table) if zero_terminal_snr and num_steps > 1 else table
 
 
 def zero_terminal(table):
@@ -59,7 +61,8 @@ def discrete(table):
 
     def line(values):
         def at(t):
-            left = jnp.clip(jnp.floor(t * num_steps), 0, num_steps - 1)
+            # At a step itself the slope is that towards the data, where samplers go; t = n / T is rounded.
+            left = jnp.clip(jnp.ceil(t * num_steps - 1e-3) - 1, 0, num_steps - 1)
             low, high = (jnp.asarray(values, t.dtype)[left.astype(int) + i] for i in (0, 1))
             share = t * num_steps - left
             return low * (1 - share) + high * share

@@ -17,7 +17,7 @@ def times(process, num_steps, spacing="uniform", end=None, offset=0):
     spacing: "uniform" in t; "quadratic" in its root (Song et al. 2021, DDIM, D.2); "karras" in the 7th root of
     sigma / alpha; "log_snr" in that. Or a falling list of one's own: times, or integers n of a discrete process.
     Where `end`, by default the process's own, is None the grid ends at t_min; else num_steps points lead there, or to
-    step 1 of a discrete process, and `end` follows.
+    step 1 of a discrete process, and `end` follows; None of a discrete process is 0.
     A discrete process gets whole steps from all but karras and log_snr: its "uniform" counts back from T ("trailing"),
     "leading" counts up from 1 + offset in even strides, "linspace" has both 1 and T. Its end is 0, where alpha_bar is
     1; or 1 / T, where some libraries stop.
@@ -37,6 +37,9 @@ def times(process, num_steps, spacing="uniform", end=None, offset=0):
     if steps and num_steps > steps:
         raise UserError(f"num_steps={num_steps} is more than the {steps} steps that the model was trained on")
     end = process.end if end is None else end
+    if end is not None and not 0 <= end <= (1 / steps if steps else process.t_min):
+        lowest = f"1 / {steps}" if steps else process.t_min
+        raise UserError(f"end={end} is where the last step goes: from 0 to {lowest} of this process")
     points = num_steps + 1 if end is None else num_steps
     found = _discrete(process, points, spacing, offset) if steps else _continuous(process, points, spacing)
     return found if end is None else np.append(found, end)
@@ -65,6 +68,8 @@ def _discrete(process, points, spacing, offset):
     else:
         return _by_noise(process, 1.0, 1 / steps, points, spacing)
     n = np.round(n)
+    if n.max() > steps:
+        raise UserError(f"offset={offset} leads beyond the {steps} steps that the model was trained on")
     if len(set(n)) < points:  # rounding made two of one
         raise UserError(f"{points} steps of {spacing} spacing fall on the same of {steps} steps; take fewer of them")
     return n / steps
@@ -89,10 +94,13 @@ def _by_noise(process, high, low, points, spacing):
 
 
 def _own(process, values):
-    found = np.asarray(values, np.float64)
-    if process.num_steps and np.all(found == np.round(found)) and found.max() > 1:
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    if process.num_steps and found.size and np.all(found == np.round(found)) and found.max() > 1:
         found = found / process.num_steps
     if found.ndim != 1 or len(found) < 2 or not np.all(np.diff(found) < 0) or found[0] > 1 or found[-1] < 0:
         first = f"step {process.num_steps}" if process.num_steps else "t = 1"
-        raise UserError(f"times must fall, from {first} at most to 0 at least, and be two or more, not {list(values)}")
+        raise UserError(f"times must fall, from {first} at most to 0 at least, and be two or more, not {values}")
     return found

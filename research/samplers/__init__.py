@@ -84,6 +84,13 @@ def is_zero(value):
     return is_known(value) and not np.any(value)
 
 
+def at_least(least, **values):
+    """Raises UserError for a value that is known and below `least`, or no number."""
+    for name, value in values.items():
+        if is_known(value) and not value >= least:
+            raise UserError(f"this sampler takes {name} of {least} and above, not {name}={value}")
+
+
 def require_key(key):
     """Raises UserError where there is no key."""
     if key is None:

@@ -13,8 +13,10 @@ def coefficients(alpha_bar_t, alpha_bar_s, eta):
     """(c_x0, c_eps, sigma) of x_s = c_x0 x0 + c_eps eps + sigma z, from t to an earlier s (eq. 12 and 16).
 
     sigma = eta sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_s): of the ratio over the
-    whole step, however many it skips. Scalars or arrays; in float64 where they are no JAX arrays.
+    whole step, however many it skips. Scalars or arrays; in float64 where they are no JAX arrays. Raises UserError for
+    eta outside of 0 .. 1.
     """
+    _check(eta)
     xp = jnp if any(isinstance(a, jax.Array) for a in (alpha_bar_t, alpha_bar_s, eta)) else np
     lost = (alpha_bar_s - alpha_bar_t) / (alpha_bar_s * (1 - alpha_bar_t))  # 1 - SNR_t / SNR_s
     sigma_s = xp.sqrt(1 - alpha_bar_s)
@@ -29,8 +31,7 @@ def sample(field, noise, x, times, key=None, *, eta=0.0, sigma_hat=False, trajec
     larger noise of section 5 and D.3, ddpm's "beta", with eps as for eta=1, and none where the step ends at sigma = 0.
     Raises UserError for eta outside of 0 .. 1, and where noise is drawn without a key.
     """
-    if samplers.is_known(eta) and not 0 <= eta <= 1:
-        raise UserError(f"ddim takes eta from 0 (no noise) to 1 (ddpm's), not eta={eta}")
+    _check(eta)
 
     def step(x, t, s, i):
         prediction, sigma_s = field(x, t), noise.sigma(s)
@@ -43,6 +44,11 @@ def sample(field, noise, x, times, key=None, *, eta=0.0, sigma_hat=False, trajec
         return mean + std * samplers.normal(key, i, x)
 
     return samplers.scan(step, x, times, calls=1, trajectory=trajectory)
+
+
+def _check(eta):
+    if samplers.is_known(eta) and not np.all((np.asarray(eta) >= 0) & (np.asarray(eta) <= 1)):
+        raise UserError(f"ddim takes eta from 0 (no noise) to 1 (ddpm's), not eta={eta}")
 
 
 def encode(field, noise, x, times, *, trajectory=False):

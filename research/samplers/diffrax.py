@@ -19,6 +19,8 @@ def solve(slope, y, times, *, solver="tsit5", rtol=1e-5, atol=1e-5, max_steps=40
     """
     if solver not in SOLVERS:
         raise UserError(f"diffrax is not set up for solver={solver!r}: give one of {', '.join(SOLVERS)}")
+    samplers.at_least(1, max_steps=max_steps)
+    samplers.at_least(0, rtol=rtol, atol=atol)
     times = jnp.asarray(times, jnp.promote_types(jax.tree.leaves(y)[0].dtype, jnp.float32))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, _: slope(y, t)),

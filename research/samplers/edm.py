@@ -27,6 +27,7 @@ def sample(
     min(S_churn / S, sqrt 2 - 1), by fresh noise times S_noise; a process that ends below that level bounds it. Without
     churn no key is needed. A step from alpha = 0 is Euler's. Raises UserError for churn without a key.
     """
+    samplers.at_least(0, S_churn=S_churn)
 
     def churn(x, t, i):
         gamma = jnp.minimum(S_churn / (len(times) - 1), 2**0.5 - 1)

@@ -34,6 +34,7 @@ def sample(
     """
     if predictor not in PREDICTORS:
         raise UserError(f"there is no predictor={predictor!r}: give one of {', '.join(PREDICTORS)}")
+    samplers.at_least(0, corrector_steps=corrector_steps, snr=snr)
     draws = corrector_steps + 1
 
     def norm(a):

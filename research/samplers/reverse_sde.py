@@ -8,7 +8,7 @@ from research import samplers
 from research.contracts import Samples
 from research.errors import UserError
 from research.samplers.diffrax import finished
-from research.samplers.euler_maruyama import drift
+from research.samplers.euler_maruyama import check, drift
 
 SOLVERS = {"euler": diffrax.Euler, "heun": diffrax.Heun, "shark": diffrax.ShARK}
 CALLS = {"euler": 1, "heun": 2, "shark": 2}  # of the field a step
@@ -32,14 +32,14 @@ def sample(
     lam=1.0,
     solver="euler",
     adaptive=False,
-    rtol=1e-3,
-    atol=1e-3,
+    sde_rtol=1e-3,
+    sde_atol=1e-3,
     max_steps=4096,
     trajectory=False,
 ):
     """Samples from x [B, ...] at times[0] to times[-1]: euler_maruyama's SDE, in the time s = times[0] - t.
 
-    Steps stop at each of descending times [S + 1]; adaptive=True chooses them for the whole batch by rtol and atol,
+    Steps stop at each of descending times [S + 1]; adaptive=True chooses them for the batch by sde_rtol and sde_atol,
     which euler, having no error estimate, cannot. "heun" is of weak order 2 as g depends on t alone, "shark" (Foster et
     al. 2023) of strong order 1.5. heun reads the score at times[-1] too, where sigma may not be 0. nfe is exact.
     Raises UserError for another solver, without a key, and as research.samplers.diffrax.solve does.
@@ -49,6 +49,7 @@ def sample(
         raise UserError(f"there is no reverse_sde of solver={solver!r}: give one of {', '.join(SOLVERS)}")
     if adaptive and solver == "euler":
         raise UserError("euler has no error estimate to be adaptive by: give solver='heun' or 'shark'")
+    check(noise, times, lam)
     times = samplers.falling(times, x.dtype)
     start, stops = times[0], times[0] - times
     span, steps = stops[-1], len(times) - 1
@@ -59,7 +60,7 @@ def sample(
     brownian = diffrax.VirtualBrownianTree(0, span, finest, shape, key, levy_area=levy)
     control = diffrax.StepTo(ts=stops)
     if adaptive:
-        control = diffrax.PIDController(rtol=rtol, atol=atol, pcoeff=0.1, icoeff=0.3)
+        control = diffrax.PIDController(rtol=sde_rtol, atol=sde_atol, pcoeff=0.1, icoeff=0.3)
         # A path between its steps is no straight line, so a trajectory's times are steps.
         control = diffrax.ClipStepSizeController(control, step_ts=stops) if trajectory else control
     solution = diffrax.diffeqsolve(

@@ -163,7 +163,7 @@ def test_dropped_labels_leave_no_trace():
 
 def test_class_dropout_changes_nothing_at_guidance_1():
     samples = []
-    for rate in (0.0, 0.5, 1.0):
+    for rate in (0.0, 0.5, 0.9):
         model, params = setup(model__label_dropout=rate)
         out = jax.jit(lambda p, m=model: m.sample(p, KEYS[0], 3, 1, guidance=1.0, trajectory=True))(params)
         samples.append(out.trajectory)

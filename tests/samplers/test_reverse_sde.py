@@ -56,7 +56,7 @@ def test_a_tighter_tolerance_takes_more_calls_and_follows_one_path():
             return FIELD(x, t)
 
         key = jax.random.key(1)
-        return sample(field, PROCESS, X[:8], [0.9, 0.1], key, solver="heun", adaptive=True, rtol=tol, atol=tol)
+        return sample(field, PROCESS, X[:8], [0.9, 0.1], key, solver="heun", adaptive=True, sde_rtol=tol, sde_atol=tol)
 
     loose, tight, tighter = (path(tol) for tol in (1e-1, 1e-2, 1e-3))
     jax.effects_barrier()
