@@ -145,7 +145,7 @@ def test_values_of_options(text, value):
         ({"sampler": "heum"}, "did you mean 'heun'"),
         ({"num_steps": 2.5}, "num_steps of the sampler 'euler' is a whole number such as 2, not 2.5"),
         ({"guidance": "two"}, "guidance of the sampler 'euler' is a number such as 1.0, not 'two'"),
-        ({"sampler": "diffrax", "max_steps": "many"}, "max_steps of the sampler 'diffrax' is a number"),
+        ({"sampler": "diffrax", "max_steps": "many"}, "max_steps of the sampler 'diffrax' is a whole number"),
     ],
 )
 def test_options_that_no_sampler_takes(options, words):
