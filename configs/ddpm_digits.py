@@ -1,6 +1,9 @@
 """DDPM on scikit-learn's handwritten digits, class-conditional, sampled by DDIM in 50 steps.
 
-python -m launch.run --config=configs/ddpm_digits.py --workdir=runs/ddpm
+    python -m launch.run --config=configs/ddpm_digits.py --workdir=runs/ddpm
+
+2 CPU cores, 3 to 6 minutes of training: sliced Wasserstein distance 1.00 of the floor, Frechet distance 10.8 (floor
+10.7), 94 % of the samples confident and 96 % of the class asked for.
 """
 
 from configs import base

