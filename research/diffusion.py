@@ -88,9 +88,9 @@ def make(config, data_shape, denoiser):
 
     Integers 0 .. data.levels - 1 enter on [-1, 1], floats as they are, or standardized. Raises UserError.
     """
-    levels, standardize = config.data.levels or None, config.model.standardize
+    levels, standardize = config.data.levels or None, config.model.get("standardize")  # older runs have no such field
     net = build.make(config.net, config.data.num_classes or None)
-    if config.model.flip and len(data_shape) != 3:
+    if config.model.get("flip") and len(data_shape) != 3:
         raise UserError("config.model.flip mirrors images: their shape is [H, W, C]")
     if standardize and levels:
         raise UserError("config.model.standardize is for continuous data; integers enter on [-1, 1] as they are")
@@ -123,7 +123,7 @@ def _loss(parts, params, key, batch, train=True):
     """Weighted mean squared error of the net's output at x_t = alpha x0 + sigma eps."""
     key_u, key_eps, key_t, key_label, key_dropout = jax.random.split(key, 5)
     x, n, fields, process = batch["x"], len(batch["x"]), parts.config.model, parts.denoiser.process
-    if fields.flip and train:
+    if fields.get("flip") and train:
         key_u, key_flip = jax.random.split(key_u)
         x = jnp.where(noise.expand(jax.random.bernoulli(key_flip, shape=(n,)), x), jnp.flip(x, axis=2), x)
     x0 = parts.enter(params, x, jax.random.uniform(key_u, x.shape) if fields.dequantize else 0.5)
@@ -247,6 +247,6 @@ def _log_prob(parts, params, key, x, condition=None, *, num_probes=1, rtol=None,
             atol=sampler.atol if atol is None else atol,
         )
         found = likelihood.as_stored(found, parts.levels, parts.shape)
-    if parts.config.model.standardize:
+    if parts.config.model.get("standardize"):
         found = dataclasses.replace(found, nats=found.nats - jnp.sum(jnp.log(params["stats"]["std"])))
     return found

@@ -236,3 +236,14 @@ def test_mistakes_in_the_config():
     with pytest.raises(UserError, match="'uniform' or 'logit_normal', not 'cosine'"):
         model, params = setup(model__time_density="cosine")
         model.loss(params, KEYS[0], batch())
+
+
+def test_a_run_from_before_some_fields_is_still_read():
+    fields = ml_collections.ConfigDict(config().to_dict())
+    for section, names in (("model", ("standardize", "flip")), ("sampler", ("spacing", "end", "threshold", "eta"))):
+        for name in names:
+            del fields[section][name]
+    model = rectified_flow.make(ml_collections.FrozenConfigDict(fields), DIGITS)
+    params = model.init(KEYS[0], batch())
+    assert jnp.isfinite(model.loss(params, KEYS[0], batch())[0])
+    assert model.sample(params, KEYS[0], 3).x.shape == (3, *DIGITS)
