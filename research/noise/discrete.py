@@ -62,7 +62,8 @@ def discrete(table):
     def line(values):
         def at(t):
             # At a step itself the slope is that towards the data, where samplers go; t = n / T is rounded.
-            left = jnp.clip(jnp.ceil(t * num_steps - 1e-3) - 1, 0, num_steps - 1)
+            slack = 4 * num_steps * jnp.finfo(t.dtype).eps
+            left = jnp.clip(jnp.ceil(t * num_steps - slack) - 1, 0, num_steps - 1)
             low, high = (jnp.asarray(values, t.dtype)[left.astype(int) + i] for i in (0, 1))
             share = t * num_steps - left
             return low * (1 - share) + high * share
