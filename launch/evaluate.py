@@ -16,7 +16,7 @@ from absl import flags
 
 from launch import cli, sampler_flags
 from research import evaluation, results, sweep, workdir
-from research.errors import UserError, nearest
+from research.errors import UserError
 
 WORKDIR = cli.workdir_flag("folder of a trained run")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "samples to draw; the run's sampler.num_samples by default")
@@ -72,21 +72,15 @@ def number_of(built):
 
 def overrides(file, name):
     """{label: options of a model's `sample`} of the sweep. Raises UserError for what is not about sampling."""
-    module = sweep.load_module(file)
-    names = sorted(key.removeprefix("sweep_") for key in vars(module) if key.startswith("sweep_"))
-    if name not in names:
-        raise UserError(f"there is no sweep '{name}' in {file}; {nearest(name, names)}")
     found = {}
-    for fields in getattr(module, f"sweep_{name}")():
+    for label, fields in sweep.named(sweep.load_module(file), name).items():
         wrong = [field for field in fields if not field.startswith("sampler.")]
         if wrong:
             raise UserError(
                 f"sweep '{name}' of {file} changes '{wrong[0]}', and here the model is trained already: leave it out, "
                 "or take launch.sweep, which trains."
             )
-        label, options = sweep.label(fields), {field.removeprefix("sampler."): x for field, x in fields.items()}
-        if label in found:
-            raise UserError(f"sweep '{name}' yields {label} more than once; leave the second out.")
+        options = {field.removeprefix("sampler."): x for field, x in fields.items()}
         found[label] = {"sampler" if field == "name" else field: x for field, x in options.items()}
     return found
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from research import likelihood, noise, parameterize, samplers
 from research.contracts import Model, Prediction
-from research.encoding import decode, encode, is_known, labels, quantize
-from research.errors import UserError, nearest
+from research.encoding import decode, encode, labels, quantize
+from research.errors import UserError, is_known, nearest
 from research.nets import build
 from research.nets.embedding import drop_labels
 from research.samplers import thresholding

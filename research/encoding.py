@@ -1,10 +1,9 @@
 """Data as stored and data as a net sees them: integers on [-1, 1] and back, labels from what a user asks for."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import UserError
+from research.errors import UserError, is_known
 
 
 def encode(x, levels, offset):
@@ -21,11 +20,6 @@ def decode(x, levels):
 def quantize(x, levels):
     """Integers 0 .. levels - 1 from what `decode` returns."""
     return jnp.clip(jnp.floor(x), 0, levels - 1).astype(jnp.uint8 if levels <= 256 else jnp.int32) if levels else x
-
-
-def is_known(value):
-    """Whether a value can be looked at: it is not being traced."""
-    return not isinstance(value, jax.core.Tracer)
 
 
 def labels(condition, n, num_classes):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from research import bijectors as bj
 from research.contracts import LogProb, Model, Samples
-from research.encoding import decode, encode, is_known, labels, quantize
-from research.errors import UserError, nearest
+from research.encoding import decode, encode, labels, quantize
+from research.errors import UserError, is_known, nearest
 from research.likelihood import as_stored, bits_per_dim, standard_normal
 from research.nets import build
 

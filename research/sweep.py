@@ -25,6 +25,11 @@ def trials(module, name, config):
 
     Raises UserError for an unknown sweep, field or a value of the wrong type.
     """
+    return [(x, override(config, overrides)) for x, overrides in named(module, name).items()]
+
+
+def named(module, name):
+    """{trial name: overrides} of the generator `sweep_<name>`. Raises UserError for an unknown one, or a trial twice."""
     names = sorted(key.removeprefix("sweep_") for key in vars(module) if key.startswith("sweep_"))
     if name not in names:
         raise UserError(f"there is no sweep '{name}' in {module.__file__}; {nearest(name, names)}")
@@ -35,7 +40,7 @@ def trials(module, name, config):
     twice = [x for x in labels if labels.count(x) > 1]
     if twice:
         raise UserError(f"sweep '{name}' yields {twice[0]} more than once; leave the second out.")
-    return [(x, override(config, overrides)) for x, overrides in zip(labels, sweep)]
+    return dict(zip(labels, sweep))
 
 
 def label(overrides, whole=False):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.contracts import Samples
-from research.errors import UserError, nearest
+from research.errors import UserError, is_known, nearest
 from research.noise import times as times
 
 HELPERS = {"guidance", "inpainting", "thresholding", "transition"}  # files here that are no samplers
@@ -72,11 +72,6 @@ def falling(times, dtype):
                 f"follows {found[i]}"
             )
     return jnp.asarray(times, jnp.promote_types(dtype, jnp.float32))
-
-
-def is_known(value):
-    """Whether a value, or list of them, is a number now, rather than traced."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
 def is_zero(value):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research import samplers
-from research.errors import UserError
+from research.errors import UserError, is_known
 from research.samplers.transition import transition
 
 
@@ -47,7 +47,7 @@ def sample(field, noise, x, times, key=None, *, eta=0.0, sigma_hat=False, trajec
 
 
 def _check(eta):
-    if samplers.is_known(eta) and not np.all((np.asarray(eta) >= 0) & (np.asarray(eta) <= 1)):
+    if is_known(eta) and not np.all((np.asarray(eta) >= 0) & (np.asarray(eta) <= 1)):
         raise UserError(f"ddim takes eta from 0 (no noise) to 1 (ddpm's), not eta={eta}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from research import samplers
 from research.contracts import Samples
-from research.errors import UserError
+from research.errors import UserError, is_known
 
 SOLVERS = {"tsit5": diffrax.Tsit5, "dopri5": diffrax.Dopri5}
 
@@ -52,7 +52,7 @@ def finished(solution, calls, max_steps):
 
 
 def _require_finite(calls, max_steps):
-    if samplers.is_known(calls) and np.isnan(calls).any():
+    if is_known(calls) and np.isnan(calls).any():
         raise UserError(
             f"the solver stopped: its slopes were not finite, or max_steps={max_steps} were too few; raise that, or "
             "loosen rtol and atol"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research import samplers
-from research.errors import UserError
+from research.errors import UserError, is_known
 
 
 def sample(field, noise, x, times, key=None, *, lam=1.0, last_mean=True, trajectory=False):
@@ -41,7 +41,7 @@ def check(noise, times, lam):
     """Raises UserError for a negative lam, and for an SDE of infinite noise at times[0], as where alpha is 0."""
     samplers.at_least(0, lam=lam)
     samplers.falling(times, jnp.float32)
-    if samplers.is_known(times) and not samplers.is_zero(lam) and not np.isfinite(noise.g(float(times[0]))):
+    if is_known(times) and not samplers.is_zero(lam) and not np.isfinite(noise.g(float(times[0]))):
         raise UserError(
             f"the reverse SDE has infinite noise at t = {float(times[0])} of this process: start below it by a list of "
             "times of your own, or take lam=0, ddpm, or ddim with eta"
