@@ -29,7 +29,7 @@ def trials(module, name, config):
 
 
 def named(module, name):
-    """{trial name: overrides} of the generator `sweep_<name>`. Raises UserError for an unknown one, or a trial twice."""
+    """{trial name: overrides} of the generator `sweep_<name>`. Raises UserError for no such one, or a trial twice."""
     names = sorted(key.removeprefix("sweep_") for key in vars(module) if key.startswith("sweep_"))
     if name not in names:
         raise UserError(f"there is no sweep '{name}' in {module.__file__}; {nearest(name, names)}")

@@ -5,15 +5,15 @@ distrax, which has its parts but no multi-scale flow. A peer is imported where i
 runs in a process of its own, on the interpreter that the environment variable FLOW_PEERS_PYTHON names.
 """
 
-import atexit
 import importlib
 import importlib.metadata
 import json
 import os
 import pathlib
-import subprocess
 from collections.abc import Callable
 from typing import NamedTuple
+
+from research.benchmarks import elsewhere
 
 PYTHON, CHILD = "FLOW_PEERS_PYTHON", pathlib.Path(__file__).with_name("torch_flows.py")
 JAX_PEERS = {"Vectors": ("flowjax", "distrax"), "Images": ("distrax",)}  # flowjax has no flows of images
@@ -60,30 +60,16 @@ def contestants(sizes):
             found.append(Contestant(name, lambda build=build: build(sizes)))
     if not os.environ.get(PYTHON):
         return found, about | {"normflows": f"absent: {PYTHON} names no interpreter with torch and normflows"}
-    code = "import normflows, torch; from importlib.metadata import version as v; "
-    code += "print(v('normflows'), 'on torch', torch.__version__)"
-    asked = subprocess.run([os.environ[PYTHON], "-c", code], capture_output=True, text=True)
-    if asked.returncode:
-        return found, about | {
-            "normflows": f"absent: {(asked.stderr.strip() or f'status {asked.returncode}').splitlines()[-1]}"
-        }
+    version, why = elsewhere.version(os.environ[PYTHON], "normflows")
+    if why:
+        return found, about | {"normflows": why}
     counts = sorted({1, os.cpu_count()})  # the faster counts: on a busy machine threads of torch wait for each other
     torch = [Contestant(f"normflows_{n}_threads", lambda n=n: torch_peer(sizes, n)) for n in counts]
-    return [*found, *torch], about | {"normflows": asked.stdout.strip()}
+    return [*found, *torch], about | {"normflows": version}
 
 
 def torch_peer(sizes, threads):
     """normflows in a process that waits while others are measured and ends with this one; RuntimeError if it dies."""
-    command = [os.environ[PYTHON], "-W", "ignore", str(CHILD), type(sizes).__name__, json.dumps(sizes._asdict())]
-    command.append(str(threads))
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-    atexit.register(child.communicate)  # closes its input, so that it ends
-
-    def ask(what):
-        child.stdin.write(what + "\n")
-        answer = child.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the process of normflows ended with status {child.wait()}")
-        return json.loads(answer)
-
+    arguments = type(sizes).__name__, json.dumps(sizes._asdict()), str(threads)
+    ask = elsewhere.start(os.environ[PYTHON], CHILD, *arguments)
     return ask("build")["compile_s"], lambda: ask("step"), lambda: ask("sample")
