@@ -28,7 +28,7 @@ def workdir_flag(description="folder of the run; a run that was stopped goes on 
 
 def run(main, required=()):
     """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
-    sys.excepthook = _quiet
+    sys.unraisablehook = _quiet
     for name in required:  # defined here for the command: its --help shows them too
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     try:
@@ -37,10 +37,10 @@ def run(main, required=()):
         sys.exit(130)
 
 
-def _quiet(kind, error, trace):
-    """Leaves out what tensorstore prints of a failed write that orbax has given up: we say it in one sentence."""
-    if str(error) != "Event loop is closed":
-        sys.__excepthook__(kind, error, trace)
+def _quiet(unraisable):
+    """Leaves out what tensorstore's threads print of a failed write whose event loop is gone: we say it in a sentence."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def fail(sentence):
