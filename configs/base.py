@@ -9,6 +9,13 @@ def config(**sections):
     return result.lock()
 
 
+def extend(config, **sections):
+    """`config` with more sections."""
+    config.unlock()
+    config.update(sections)
+    return config.lock()
+
+
 def update(section, **fields):
     """A section with some of its fields changed; an unknown field is an error."""
     section.lock()
@@ -27,6 +34,8 @@ def data(name):
             "image_size": 64,  # pixels; image_folder only
             "size": 1024,  # training examples; generated data only
             "table": "power-plant",  # or bostonHousing, concrete, energy, wine-quality-red, yacht; uci_regression only
+            "source": "",  # a data set in the place of noise: transport between two sets
+            "pairs": "",  # folder of (noise, sample) pairs to train on, written by launch.reflow
             "split": 0,  # 0 .. 19: which of the table's train and test splits; uci_regression only
             "shape": (2,),  # of one example; filled in from the data set
             "levels": config_dict.placeholder(int),  # integer levels of x, None where continuous; filled in
@@ -114,7 +123,40 @@ def denoiser(name, **fields):
 
 def rectified_flow():
     """The `model` section of research.models.rectified_flow."""
-    return denoiser("rectified_flow", time_density="uniform")  # uniform | logit_normal
+    own = {
+        "interpolant": "linear",  # linear | trigonometric | vp: the path between data and noise
+        "gamma": 0.0,  # of noise gamma sin^2(pi t) added on the way (stochastic interpolants)
+        "time_density": "uniform",  # uniform | logit_normal | mode | u_shaped | steps (num_steps of them, to distil)
+        "time_mean": 0.0,  # logit_normal
+        "time_std": 1.0,
+        "num_steps": 1,  # steps
+        "loss": "velocity",  # velocity | x0: whose error is measured
+        "huber": 0.0,  # c of the pseudo-Huber distance, per coordinate; 0: squares. For pairs: it moves means
+        "coupling": "independent",  # independent | exact | sinkhorn: mini-batch optimal transport of noise to data
+        "class_wise": True,  # couple within classes, where the model is told them
+    }
+    return denoiser("rectified_flow", **own)
+
+
+def meanflow():
+    """The `model` section of research.models.meanflow."""
+    own = {
+        "time_mean": -0.4,  # of the logit-normal density of both times
+        "time_std": 1.0,
+        "ratio": 0.25,  # share of examples with a span above 0
+        "power": 1.0,  # of the weight (|error|^2 + 1e-3)^-power; 0: squares
+        "guidance": 1.0,  # what is learned is guided so, at no cost in sampling
+    }
+    return denoiser("meanflow", **own)
+
+
+def shortcut():
+    """The `model` section of research.models.shortcut."""
+    own = {
+        "num_steps": 128,  # of the finest grid, a power of 2
+        "ratio": 0.25,  # share of examples whose target is two of its own jumps
+    }
+    return denoiser("shortcut", **own)
 
 
 def ddpm():
@@ -272,6 +314,19 @@ def one_pass():
     )
 
 
+def reflow(**fields):
+    """Read by launch.reflow, of a config that is trained as the first round."""
+    own = {
+        "rounds": 1,  # of reflow after the first training
+        "num_pairs": 100000,  # drawn by each round for the next
+        "draw": {},  # options of `sample` that draw them, such as {"num_steps": 20}; else the round's `sampler`
+        "distill": (1,),  # a student of so many steps each, of the last round; (): none
+        "round": {},  # sections with the fields that differ in a round, such as {"train": {"num_steps": 2000}}
+        "student": {},  # the same of a student
+    }
+    return config_dict.ConfigDict(own | fields)
+
+
 def sampler():
     """Read by a model's `sample`; what a sampler has no use for is left alone."""
     return config_dict.ConfigDict(
@@ -341,4 +396,8 @@ def tiny(config, **data_fields):
         config.sampler.update({"num_samples": 32})
     if "num_steps" in config.get("sampler", {}):
         config.sampler.num_steps = 2
+    if "reflow" in config:
+        config.reflow.update(
+            {"num_pairs": 64, "round": {"train": {"num_steps": 4}}, "student": {"train": {"num_steps": 4}}}
+        )
     return config

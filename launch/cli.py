@@ -38,7 +38,7 @@ def run(main, required=()):
 
 
 def _quiet(unraisable):
-    """Leaves out what tensorstore's threads print of a failed write whose event loop is gone: we say it in a sentence."""
+    """Leaves out what tensorstore's threads print of a failed write whose event loop is gone: a sentence says it."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 

@@ -33,7 +33,7 @@ def train(config, path, init_from=None, profile=None):
     if init_from:  # on a resume too: a run killed before its first checkpoint starts the same way again
         program = warm_start.from_workdir(program, cli.path(init_from))
     batches = data.iterate(
-        built.dataset.train,
+        built.dataset.fitted[0],
         built.config.data.batch_size,
         built.config.data.seed,
         process_index=jax.process_index(),

@@ -23,7 +23,10 @@ NAMED = {
     "temperature": flags.DEFINE_float("temperature", None, "scale of a flow's latent; the run's own by default"),
 }
 OPTION = flags.DEFINE_multi_string("option", [], "NAME=VALUE, any option of the sampler, such as lam=0.5 or sde=True")
-OWN = {"params", "key", "condition", "num_samples", "seed", "start", "experiment", "trajectory"}  # no sampler's options
+OWN = {  # no sampler's options
+    *("params", "key", "condition", "num_samples", "seed", "start", "experiment", "trajectory"),
+    *("noise", "source", "rounded", "ends"),
+}
 
 
 def given():

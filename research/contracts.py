@@ -11,8 +11,8 @@ class Model(NamedTuple):
     """A model as pure functions, made by `research.models.<name>.make(config, data_shape)`.
 
     params is a dict with "params" (trained) and, where a net keeps running statistics, "stats" (not trained).
-    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B]. A generative model samples,
-    a discriminative one predicts.
+    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B]; also "noise" or "source"
+    [B, ...] where each x has its own end at t = 1. A generative model samples, a discriminative one predicts.
     """
 
     init: Callable  # (key, batch) -> params
@@ -21,6 +21,7 @@ class Model(NamedTuple):
     log_prob: Callable | None  # (params, key, x, condition=None) -> LogProb
     predict: Callable | None = None  # (params, x [B, ...] as stored) -> logits [B, K]
     explain: Callable | None = None  # (params, key, batch) -> name of the first layer that is not finite, or None
+    field: Callable | None = None  # (params, n, condition=None, guidance=None) -> field that samples follow
 
 
 @jax.tree_util.register_dataclass

@@ -36,10 +36,11 @@ def everything(source, limit=60000):
     return batch["x"], batch.get("condition")
 
 
-def evaluate(experiment, params, x, condition, workdir, seed=0, density=True):
+def evaluate(experiment, params, x, condition, workdir, seed=0, brief=False):
     """A flat, JSON-ready dict: sample metrics of x [N, ...], the likelihood of held-out data and its record.
 
-    The classifier whose features the metrics use is kept in the workdir. density=False leaves the likelihood out.
+    The classifier whose features the metrics use is kept in the workdir. brief leaves out the likelihood, and what is
+    memorized.
     """
     config, dataset = experiment.config.data, experiment.dataset
     (train_x, train_y), (test_x, test_y) = everything(dataset.train), everything(dataset.test)
@@ -66,8 +67,9 @@ def evaluate(experiment, params, x, condition, workdir, seed=0, density=True):
         num_classes=config.num_classes,
         classifier=classifier,
         condition=condition,
+        memorized=not brief,
     )
-    return result | (densities.digest(experiment, params, train_x, test_x, seed) if density else {})
+    return result | ({} if brief else densities.digest(experiment, params, train_x, test_x, seed))
 
 
 def predict(experiment, params):

@@ -70,11 +70,11 @@ def build(config):
     if config.model.name not in names:
         raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
     model = importlib.import_module(f"research.models.{config.model.name}").make(config, dataset.shape)
-    example = next(data.epochs(dataset.train, config.data.batch_size))
+    example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
 
 
 def heldout_batches(config, dataset):
-    """The first `train.eval_examples` of the test set, in batches of `data.batch_size`."""
+    """The first `train.eval_examples` of the test set, or of pairs held out, in batches of `data.batch_size`."""
     count = max(config.train.eval_examples // config.data.batch_size, 1)
-    return list(itertools.islice(data.epochs(dataset.test, config.data.batch_size), count))
+    return list(itertools.islice(data.epochs(dataset.fitted[1], config.data.batch_size), count))

@@ -110,6 +110,7 @@ class Pair(NamedTuple):
     loss_floor: Callable  # () -> the least mean squared error that a velocity can have
     euler_std: Callable  # (num_steps) -> standard deviation at t = 0 after Euler steps from t = 1
     heun_std: Callable  # (num_steps) -> the same after Heun steps
+    straightness: Callable  # () -> S of the flow, summed over the coordinates that the four numbers broadcast to
 
 
 def gaussian_pair(mu0, s0, mu1, s1):
@@ -139,6 +140,12 @@ def gaussian_pair(mu0, s0, mu1, s1):
         # var(x_1 - x_0 | x_t) = s0^2 s1^2 / var(x_t), whose integral over t is pi s0 s1 / 2.
         return float(np.mean(np.pi * np.multiply(s0, s1) / 2))
 
+    def straightness():
+        # x_t = mean + s z with s^2 = variance and one z ~ N(0, 1) all along, so S = int (s1 - s0 - s')^2 dt, which is
+        # int s'^2 dt - (s1 - s0)^2. Here s'^2 = s0^2 + s1^2 - s0^2 s1^2 / s^2, and that integral is the loss floor's.
+        s_0, s_1, *_ = np.broadcast_arrays(s0, s1, mu0, mu1)
+        return float(np.sum((2 - np.pi / 2) * s_0 * s_1))
+
     def std_after(num_steps, factor):
         t = np.arange(num_steps, 0, -1) / num_steps
         return s1 * np.prod([np.abs(factor(a, a - 1 / num_steps, 1 / num_steps)) for a in t], axis=0)
@@ -149,4 +156,4 @@ def gaussian_pair(mu0, s0, mu1, s1):
     def heun_std(num_steps):
         return std_after(num_steps, lambda t, t_next, h: 1 - h * (rate(t) + rate(t_next) * (1 - h * rate(t))) / 2)
 
-    return Pair(lambda: predict, flow_map, loss_floor, euler_std, heun_std)
+    return Pair(lambda: predict, flow_map, loss_floor, euler_std, heun_std, straightness)

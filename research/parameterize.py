@@ -84,22 +84,23 @@ def precondition(t, noise, sigma_data):
 def field(apply, noise, kind, sigma_data=None):
     """field(x [B, ...], t [] or [B]) -> Prediction from a net apply(x, t [B]) -> [B, ...] trained to predict `kind`.
 
-    A net of kind "edm" sees x / alpha over the root of sigma_data^2 + sigma^2, and log(sigma) / 4 for the time.
+    A net that predicts averages over spans of time is asked by field(x, t, to), and gets apply(x, t, to). A net of
+    kind "edm" sees x / alpha over the root of sigma_data^2 + sigma^2, and log(sigma) / 4 for the time.
     Raises ValueError for a kind that is not one of x0, eps, v, velocity, edm.
     """
     readings = dict(zip(KINDS, (from_x0, from_eps, from_v, from_velocity)))
     if kind not in KINDS:
         raise ValueError(f"a net cannot be read as {kind!r}: give one of {', '.join(KINDS)}")
 
-    def predict(x, t):
+    def predict(x, t, *to):
         t = as_time(t)
-        return readings[kind](apply(x, jnp.broadcast_to(t, x.shape[:1])), x, t, noise)
+        return readings[kind](apply(x, *(jnp.broadcast_to(a, x.shape[:1]) for a in (t, *to))), x, t, noise)
 
-    def predict_edm(x, t):
+    def predict_edm(x, t, *to):
         t = jnp.broadcast_to(as_time(t), x.shape[:1])
         scaled = x / expand(noise.alpha(t), x)
         c_skip, c_out, c_in, c_noise = (expand(c, x) for c in precondition(t, noise, sigma_data))
-        x0 = c_skip * scaled + c_out * apply(c_in * scaled, c_noise.reshape(-1))
+        x0 = c_skip * scaled + c_out * apply(c_in * scaled, c_noise.reshape(-1), *to)
         return from_x0(x0, x, t, noise)
 
     return predict_edm if kind == "edm" else predict

@@ -14,7 +14,9 @@ from research.programs import gradient
 
 def load(path):
     """(Experiment, step, params to sample with) of a workdir, from its config.json and newest whole checkpoint."""
-    built = experiment.build(config_dict.ConfigDict(workdir.load_config(path)))
+    config = config_dict.ConfigDict(workdir.load_config(path))
+    config.data.pairs = ""  # what it was trained on is not needed any more
+    built = experiment.build(config)
     precision.apply(built.config.precision)
     return built, *restore_params(built, path)
 

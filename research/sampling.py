@@ -34,15 +34,19 @@ def sizes(num_samples):
     return size, -(-num_samples // size)
 
 
-def batches(experiment, params, num_samples, condition=None, seed=0, start=0, **options):
+def batches(experiment, params, num_samples, condition=None, seed=0, start=0, ends=False, **options):
     """Yields (x [n, ...] in the data's own scale, nfe) of each batch from number `start` on; num_samples are in all.
 
-    condition: labels [num_samples] or None; options go to the model's `sample`. With several local devices the rows of
-    a batch are computed split over them. Raises UserError, also where a batch is not finite.
+    condition: labels [num_samples] or None; options go to the model's `sample`. A model of transport starts from the
+    other data set's test examples. With ends=True, from its training examples, and x is a dict of "x", not rounded, of
+    "noise" (N(0, 1)) or "source" and, where there is one, "condition". With several local devices the rows of a batch
+    are computed split over them. Raises UserError, also where a batch is not finite.
     """
     if experiment.model.sample is None:
         raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
     _check_condition(condition, experiment.config.data.num_classes)
+    options |= {"rounded": False} if ends else {}
+    source = experiment.dataset.source and experiment.dataset.source[0 if ends else 1]
     size, number = sizes(num_samples)
     devices = jax.local_devices() if size >= SPLIT_FROM * jax.local_device_count() else jax.local_devices()[:1]
     # Rows that fill up the devices are left out again: threefry draws the others the same numbers with and without.
@@ -52,20 +56,31 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, **
         split, whole = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
         params = jax.device_put(params, whole)
 
-    def sample(params, key, labels):
-        out = experiment.model.sample(params, key, rows, labels, **options)
-        return out.x, out.nfe
+    def sample(params, key, labels, given):
+        if ends and not given:
+            given = {"noise": jax.random.normal(jax.random.fold_in(key, 1), (rows, *experiment.dataset.shape))}
+        out = experiment.model.sample(params, key, rows, labels, **given, **options)
+        return {"x": out.x} | (given if ends else {}), out.nfe
+
+    def place(x):
+        return jax.device_put(jnp.resize(jnp.asarray(x), (rows, *x.shape[1:])), split)
 
     draw = jax.jit(sample, out_shardings=split and (split, whole))
     for i in range(start, number):
-        labels, key = None, jax.random.fold_in(jax.random.key(seed), i)
+        labels, given, key = None, {}, jax.random.fold_in(jax.random.key(seed), i)
         if condition is not None:
-            labels = jax.device_put(jnp.resize(jnp.asarray(condition[i * size : (i + 1) * size]), rows), split)
-        x, nfe = draw(params, key, labels)
-        x, nfe = np.asarray(x)[: min(size, num_samples - i * size)], float(np.mean(nfe))
-        if not (np.isfinite(nfe) and np.isfinite(x).all()):  # integers have no NaN; models say it by their nfe
-            raise UserError(_where_not_finite(experiment, params, key, labels, rows, options))
-        yield x, nfe
+            labels = place(condition[i * size : (i + 1) * size])
+        if source is not None:
+            given = {"source": place(source.gather(np.arange(i * size, (i + 1) * size) % source.size)["x"])}
+        found, nfe = draw(params, key, labels, given)
+        wanted = min(size, num_samples - i * size)
+        found, nfe = {name: np.asarray(x)[:wanted] for name, x in found.items()}, float(np.mean(nfe))
+        # Integers have no NaN; models say it by their nfe.
+        if not (np.isfinite(nfe) and np.isfinite(found["x"]).all()):
+            raise UserError(_where_not_finite(experiment, params, key, labels, rows, options | given))
+        if ends and condition is not None:
+            found["condition"] = condition[i * size : (i + 1) * size]
+        yield found if ends else found["x"], nfe
 
 
 def _check_condition(condition, num_classes):
@@ -132,6 +147,12 @@ def in_shards(folder, identity, number, draw):
 
     Raises UserError where the folder holds batches of another identity, Stopped on SIGTERM and Ctrl-C.
     """
+    fill(folder, identity, number, draw)
+    return join(_read(folder, i) for i in range(number))
+
+
+def fill(folder, identity, number, draw):
+    """Writes those of `number` batches that `folder` does not hold yet, from draw(start); raises as `in_shards`."""
     if list(folder.glob("[!.]*")):  # a kill in the first write leaves a temporary file alone
         _check_same(folder, identity)
     done = next((i for i in range(number) if _read(folder, i) is None), number)
@@ -142,11 +163,10 @@ def in_shards(folder, identity, number, draw):
             if i == 0:
                 workdir.write_json(folder / "identity.json", identity)
             with replacing(_shard(folder, i)) as file:
-                np.savez(file, x=x, nfe=nfe)
+                np.savez(file, **(x if isinstance(x, dict) else {"x": x}), nfe=nfe)
             bar.update()
             if i + 1 < number and asked(i + 1):
                 raise Stopped(i + 1, asked(i + 1))
-    return join(_read(folder, i) for i in range(number))
 
 
 def _shard(folder, i):
@@ -157,7 +177,8 @@ def _read(folder, i):
     """(x, nfe) of a shard, or None where there is none, or a damaged one, which is drawn again."""
     try:
         with _shard(folder, i).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return file["x"], float(file["nfe"])
+            arrays = {name: file[name] for name in file.files}  # all of them, so that damage shows
+            return arrays["x"], float(arrays["nfe"])
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 

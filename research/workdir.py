@@ -13,7 +13,7 @@ from research.atomic import replacing
 from research.errors import UserError
 
 # What a restart may change: where it runs and how it is laid out, not what it computes.
-FREE = ("mesh", "data.dir", "model.unroll", "model.remat")
+FREE = ("mesh", "data.dir", "data.pairs", "model.unroll", "model.remat", "reflow")
 
 
 def write_json(path, value):

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
-from research import data, interrupts, loop
+from configs import base, ot_flow_toy2d
+from research import data, experiment, interrupts, loop
 from research.metrics_writer import read
 from tests import conftest
 from tests.processes import FORKS
@@ -20,7 +20,21 @@ from tests.processes import FORKS
 pytestmark = pytest.mark.cluster
 
 
-def drive(index, count, port, path, num_steps, out):
+def line(train):
+    """(config, program, source) of the line that a mean square finds."""
+    config = base.config(train=train, mesh=base.mesh(), precision=base.precision())
+    return config, conftest.line_program()._replace(evaluate=lambda *_: {}), conftest.line_source()
+
+
+def coupled(train):
+    """The same of a rectified flow whose noise is paired with the whole batch, by the host and within the program."""
+    config = ot_flow_toy2d.get_config("tiny")
+    config.update({"train": train, "data": {"batch_size": 8}, "model": {"coupling": "exact"}})
+    built = experiment.build(config)
+    return built.config, built.program._replace(evaluate=lambda *_: {}), built.dataset.train
+
+
+def drive(index, count, port, path, num_steps, out, kind=line):
     """One process of `count`, two devices each; leaves 'done' or the step it was preempted at."""
     os.dup2(os.open(f"{out}-{index}.err", os.O_CREAT | os.O_WRONLY), 2)
     jax.config.update("jax_num_cpu_devices", 4 // count)
@@ -28,25 +42,23 @@ def drive(index, count, port, path, num_steps, out):
         address = f"127.0.0.1:{port}"
         jax.distributed.initialize(address, num_processes=count, process_id=index, heartbeat_timeout_seconds=10)
     fields = {"num_steps": num_steps, "log_every": 1, "eval_every": 0, "checkpoint_every": 50}
-    config = base.config(train=base.update(base.train(), **fields), mesh=base.mesh(), precision=base.precision())
-    program = conftest.line_program()._replace(evaluate=lambda *_: {})
-    source = conftest.line_source()
+    config, program, source = kind(base.update(base.train(), **fields))
     batches = data.iterate(source, 8, 0, process_index=index, process_count=count)
     try:
         state = loop.run(program, batches, config, path)
-        result = np.asarray(state["w"]).tolist()
+        result = [float(jax.numpy.sum(x)) for x in jax.tree.leaves(state.get("params", state))]
     except interrupts.Preempted as stop:
         result = stop.step
     with open(f"{out}-{index}", "w") as file:
         file.write(json.dumps(result))
 
 
-def start(count, path, num_steps, out):
+def start(count, path, num_steps, out, kind=line):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     path.mkdir(exist_ok=True)
-    arguments = [(index, count, port, path, num_steps, out) for index in range(count)]
+    arguments = [(index, count, port, path, num_steps, out, kind) for index in range(count)]
     processes = [FORKS.Process(target=drive, args=each) for each in arguments]
     for process in processes:
         process.start()
@@ -70,6 +82,13 @@ def test_two_processes_are_one_run(tmp_path):
     together = results(start(2, tmp_path / "two", 60, tmp_path / "b"), tmp_path / "b")
     np.testing.assert_allclose(json.loads(together), json.loads(alone), rtol=1e-6)
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4, atol=1e-7)
+
+
+def test_pairs_of_a_batch_that_two_processes_share(tmp_path):
+    alone = results(start(1, tmp_path / "one", 12, tmp_path / "a", coupled), tmp_path / "a")
+    together = results(start(2, tmp_path / "two", 12, tmp_path / "b", coupled), tmp_path / "b")
+    np.testing.assert_allclose(json.loads(together), json.loads(alone), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
 
 
 def test_a_signal_to_one_stops_both_at_one_step_and_they_go_on(tmp_path):

@@ -9,6 +9,7 @@ from research import noise
 
 PROCESSES = {
     "rectified": noise.rectified(),
+    "trigonometric": noise.trigonometric(),
     "vp": noise.vp(),
     "vp, constant beta": noise.vp(3.0, 3.0),
     "sub_vp": noise.sub_vp(),

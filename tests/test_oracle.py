@@ -182,3 +182,21 @@ def test_pair_step_counts():
     for n, power in ((64, 1), (64, 2)):
         std = (PAIR.euler_std, PAIR.heun_std)[power - 1]
         np.testing.assert_allclose((std(n) - 1) / (std(2 * n) - 1), 2**power, rtol=0.05)
+
+
+@pytest.mark.parametrize("s0, s1", [(1.0, 0.5), (0.3, 2.0), (1.0, 1.0), (0.7, 0.0)])
+def test_pair_straightness_by_quadrature(s0, s1):
+    # A path is mean + s z, so E|(x_1 - x_0) - v|^2 = (s1 - s0 - s')^2, by differences of the flow's own map of z = 1.
+    pair, t = oracle.gaussian_pair(-1.0, s0, 2.0, s1), np.linspace(0, 1, 20001)
+    std = np.hypot((1 - t) * s0, t * s1)
+    slope = np.diff(std) / np.diff(t)
+    assert pair.straightness() == pytest.approx(np.mean((s1 - s0 - slope) ** 2), rel=1e-4, abs=1e-6)
+    if s1:  # the same std as that of the flow's map
+        np.testing.assert_allclose(pair.flow_map(s0 - 1.0, 0.0, 0.3) - (-0.1), np.interp(0.3, t, std), rtol=1e-5)
+
+
+def test_pair_straightness_sums_over_coordinates():
+    assert oracle.gaussian_pair(0.0, 1.0, 3.0, 0.5).straightness() == pytest.approx(1 - np.pi / 4)
+    wide = oracle.gaussian_pair(np.zeros(3), np.array([1.0, 2.0, 3.0]), 0.0, 0.5)
+    assert wide.straightness() == pytest.approx(6 * (1 - np.pi / 4))
+    assert oracle.gaussian_pair(np.zeros(4), 1.0, 0.0, 0.5).straightness() == pytest.approx(4 * (1 - np.pi / 4))

@@ -22,7 +22,8 @@ def experiment(sample, levels=None):
     """An Experiment of three classes, as far as sampling looks at it."""
     config = {"data": {"num_classes": 3, "levels": levels}, "model": {"name": "fake"}, "sampler": {"name": "euler"}}
     config = ml_collections.ConfigDict(config | {"mesh": {"data": -1}})
-    return types.SimpleNamespace(config=config, model=Model(None, None, sample, None))
+    dataset = types.SimpleNamespace(source=None, shape=(2,))
+    return types.SimpleNamespace(config=config, dataset=dataset, model=Model(None, None, sample, None))
 
 
 def walk(params, key, n, condition=None, *, scale=1.0, trajectory=False):

@@ -1,6 +1,8 @@
 """Data sets by name, and batches from them. Entry points: `load` and `iterate`."""
 
-from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, synthetic, toy2d, uci
+from ml_collections import config_dict
+
+from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, pairs, synthetic, toy2d, uci
 from research.data.pipeline import epochs, iterate
 from research.data.source import Dataset, Source, from_arrays
 from research.errors import UserError, nearest
@@ -31,10 +33,19 @@ LOADERS = {  # data.name -> a function of the data section
 def load(config):
     """The Dataset that the data section of a config names; files are looked for in, or downloaded to, `config.dir`.
 
+    With data.source its examples bring one of that set each, any one; with data.pairs it has those too.
     Raises UserError for an unknown name, and for files that are missing or damaged.
     """
-    if config.name not in LOADERS:
-        raise UserError(f"data.name is '{config.name}'; {nearest(config.name, LOADERS)}")
-    if config.seed < 0:
-        raise UserError(f"data.seed is {config.seed}; it must be 0 or more.")
-    return LOADERS[config.name](config)
+    dataset = _find(config, config.name, config.seed)
+    if config.get("source"):
+        dataset = pairs.with_source(dataset, _find(config, config.source, config.seed + 1), config)
+    return dataset._replace(pairs=pairs.load(config.pairs, dataset.shape)) if config.get("pairs") else dataset
+
+
+def _find(config, name, seed):
+    if name not in LOADERS:
+        raise UserError(f"data.name is '{name}'; {nearest(name, LOADERS)}")
+    if seed < 0:
+        raise UserError(f"data.seed is {seed}; it must be 0 or more.")
+    config = config_dict.ConfigDict(config.to_dict() | {"name": name, "seed": seed})
+    return LOADERS[name](config)

@@ -23,8 +23,15 @@ class Dataset(NamedTuple):
     shape: tuple  # of one x
     num_classes: int | None = None
     levels: int | None = None  # x are integers 0..levels-1; None: continuous
+    source: tuple | None = None  # Sources (train, test) of what stands in the place of noise
+    pairs: tuple | None = None  # Sources (train, test) of (noise, x) pairs that a model is trained on
     log_prob: Callable | None = None  # (x [B, 2]) -> [B], exact log-density in nats, a jax function; toy data only
     entropy: float | None = None  # nats
+
+    @property
+    def fitted(self):
+        """Sources (train, test) of what a model is trained on: the pairs, where there are."""
+        return self.pairs or (self.train, self.test)
 
 
 def from_arrays(x, condition=None):

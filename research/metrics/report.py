@@ -25,6 +25,7 @@ def digest(
     classifier=None,
     condition=None,
     seed=0,
+    memorized=True,
 ):
     """A flat, JSON-ready dict that says how far samples [N, ...] are from the test set, all three as stored.
 
@@ -33,7 +34,8 @@ def digest(
     = min(N, len(test)) samples, against the same reference of that size. Integer data (levels not None) are divided by
     `scale`. With a `Classifier` the Frechet distance is in its features, and "classifier/..." tells how many samples
     have a class (top probability > .9), the share of the rarest class, the agreement with `condition` [N] (-1: none).
-    "memorization/..." as `memorization` says. Raises UserError on other shapes, non-finite samples, or fewer than two.
+    "memorization/..." as `memorization` says, unless memorized=False: it takes longest. Raises UserError on other
+    shapes, non-finite samples, or fewer than two.
     """
     samples, train, test = (np.asarray(x) for x in (samples, train, test))
     _check(samples, test)
@@ -58,7 +60,7 @@ def digest(
         out |= _classes(
             probabilities, train_labels, test_labels, condition, num_classes or classifier.recipe["num_classes"]
         )
-    found = memorization(*(x / unit for x in (rows["ours"], train, test)))
+    found = memorization(*(x / unit for x in (rows["ours"], train, test))) if memorized else {}
     return out | {f"memorization/{k}": v for k, v in found.items()}
 
 

@@ -12,14 +12,14 @@ MAX_FREQUENCY = 256.0  # the fastest sinusoid turns 256 radians over t in [0, 1]
 
 
 def sinusoids(t, dim):
-    """Features [B, dim] of times t [B]: sines and cosines at frequencies 1 .. 256, in f32."""
+    """Features [B, dim] of times t [B], or [B, K dim] of [B, K]: sines and cosines at frequencies 1 .. 256, in f32."""
     frequencies = jnp.exp(jnp.linspace(0.0, jnp.log(MAX_FREQUENCY), dim // 2))
-    angles = t.astype(jnp.float32)[:, None] * frequencies
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    angles = t.astype(jnp.float32)[..., None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(len(t), -1)
 
 
 class Embedding(nn.Module):
-    """Conditioning vector [B, dim] from times t [B], by way of `features` sinusoids, and labels [B], -1 for none."""
+    """Conditioning vector [B, dim] from times t [B] or [B, K], by `features` sinusoids each, and labels [B] or -1."""
 
     dim: int
     features: int

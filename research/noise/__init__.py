@@ -1,6 +1,6 @@
 """Processes from data to noise, discrete ones by tables, and the times at which samplers stop."""
 
-from research.noise.continuous import cosine, edm, heat, pair, rectified, sub_vp, ve, vp
+from research.noise.continuous import cosine, edm, heat, pair, rectified, sub_vp, trigonometric, ve, vp
 from research.noise.discrete import alpha_bar, discrete, step
 from research.noise.process import Process, as_time, expand
 from research.noise.spacing import times
@@ -19,6 +19,7 @@ __all__ = [
     "step",
     "sub_vp",
     "times",
+    "trigonometric",
     "ve",
     "vp",
 ]

@@ -18,6 +18,17 @@ def rectified():
     )
 
 
+def trigonometric():
+    """A quarter of a circle, x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps (Albergo & Vanden-Eijnden 2023)."""
+    return Process(
+        log_alpha=lambda t: jnp.log(jnp.cos(np.pi / 2 * t)),
+        variance=lambda t: jnp.sin(np.pi / 2 * t) ** 2,
+        exact_alpha=lambda t: jnp.sin(np.pi / 2 * (1 - t)),  # 0 at t = 1 to the bit
+        exact_sigma=lambda t: jnp.sin(np.pi / 2 * t),
+        exact_time=lambda log_snr: 2 / np.pi * jnp.arctan(jnp.exp(-log_snr / 2)),
+    )
+
+
 def vp(beta_min=0.1, beta_max=20.0, t_min=1e-5):
     """Variance preserving, beta linear in t (Song et al. 2021, eq. 33); from t_min, as d sigma / dt(0) is infinite."""
 

@@ -15,12 +15,12 @@ def guide(field_conditional, field_unconditional, scale, interval=(0.0, 1.0)):
     """
     low, high = interval
 
-    def field(x, t):
+    def field(x, t, *to):
         t = as_time(t)
         weight = expand(jnp.where((t >= low) & (t <= high), scale, 1.0), x)
         # Written so, the ends 0 and 1 are exact.
         return jax.tree.map(
-            lambda c, u: weight * c + (1 - weight) * u, field_conditional(x, t), field_unconditional(x, t)
+            lambda c, u: weight * c + (1 - weight) * u, field_conditional(x, t, *to), field_unconditional(x, t, *to)
         )
 
     return field

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from research import parameterize
+from research.errors import UserError
 from research.noise import expand
 
 
@@ -33,7 +34,9 @@ def dynamic(field, noise, quantile=0.995, bound=1.0):
 
 
 def _limited(field, noise, clip, keep_eps):
-    def limited(x, t):
+    def limited(x, t, *to):
+        if to:
+            raise UserError("a threshold clips x0, which an average over a span does not tell: jump without one.")
         old = field(x, t)
         x0 = clip(old.x0)
         if keep_eps:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from research import diffusion, noise, oracle
+from research import noise, oracle
 from research.errors import UserError
 from research.models import ddpm, edm, ode_diffusion, rectified_flow, score_sde
+from research.nets import build as nets
 
 MEAN, STD, SIGMA_DATA, N = 0.7, 0.5, 0.4, 100_000
 KEYS = jax.random.split(jax.random.key(0), 2)
@@ -55,9 +56,38 @@ def even_log_snr(process):
     return process.time(ends[0] + (ends[1] - ends[0]) * EVEN)
 
 
+def velocity_floor(process, t, weight=np.ones_like):
+    """Of the squared error of the velocity: Var(a' x0 + s' eps | a x0 + s eps) is a quotient of determinants."""
+    a, s, da, ds = (
+        np.asarray(c(t), np.float64) for c in (process.alpha, process.sigma, process.d_alpha, process.d_sigma)
+    )
+    return np.mean(weight(t) * STD**2 * (da * s - a * ds) ** 2 / (a**2 * STD**2 + s**2))
+
+
 STEPS = noise.discrete(noise.alpha_bar())
 MODELS = {  # name: (module, fields of its section, process, what the net predicts, the least loss)
     "rectified_flow": (rectified_flow, {}, noise.rectified(), "velocity", np.pi / 2 * STD),
+    "rectified_flow trigonometric": (
+        rectified_flow,
+        {"interpolant": "trigonometric"},
+        noise.trigonometric(),
+        "velocity",
+        velocity_floor(noise.trigonometric(), EVEN),
+    ),
+    "rectified_flow vp": (
+        rectified_flow,
+        {"interpolant": "vp"},
+        noise.vp(),
+        "velocity",
+        velocity_floor(noise.vp(), t_of(noise.vp())),
+    ),
+    "rectified_flow x0": (
+        rectified_flow,
+        {"loss": "x0"},
+        noise.rectified(),
+        "velocity",
+        velocity_floor(noise.rectified(), EVEN, np.square),
+    ),
     "ddpm": (ddpm, {}, STEPS, "eps", steps_floor(lambda snr: snr)),
     "ddpm x0": (ddpm, {"prediction": "x0"}, STEPS, "x0", steps_floor(np.ones_like)),
     "ddpm v": (ddpm, {"prediction": "v"}, STEPS, "v", steps_floor(lambda snr: snr + 1)),
@@ -126,7 +156,7 @@ def exact(name, error=0.0):
 @pytest.fixture
 def perfect(monkeypatch):
     def make(name, error=0.0, **overrides):
-        monkeypatch.setattr(diffusion.build, "make", lambda *a: exact(name, error))
+        monkeypatch.setattr(nets, "make", lambda *a: exact(name, error))
         return build(name, **overrides)
 
     return make
@@ -213,7 +243,7 @@ def test_times_of_ddpm_are_every_step_alike():
     seen = []
     net = type("Net", (), {"apply": staticmethod(lambda p, x, told, *a, **k: seen.append(told) or x)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diffusion.build, "make", lambda *a: net)
+        patch.setattr(nets, "make", lambda *a: net)
         model = build("ddpm")
         model.loss({}, KEYS[0], {"x": jnp.zeros((3000, 1))})
     steps, counts = np.unique(np.round(np.asarray(seen[0]) * 1000), return_counts=True)
@@ -335,7 +365,7 @@ def test_standardized_data_are_in_their_own_unit_outside(monkeypatch):
     # The exact net of standardized data: samples and densities of N(300, 20^2) in the unit as stored.
     apply = lambda p, x, told, *a, **k: exact_standard(x, told)  # noqa: E731
     net = type("Net", (), {"apply": staticmethod(apply), "init": staticmethod(lambda *a: {"params": {}})})
-    monkeypatch.setattr(diffusion.build, "make", lambda *a: net)
+    monkeypatch.setattr(nets, "make", lambda *a: net)
     model, x = build("vp", model__standardize=True), 300 + 20 * jax.random.normal(KEYS[0], (20000, 1))
     params = model.init(KEYS[0], {"x": x})
     loss, (_, stats) = model.loss(params, KEYS[1], {"x": x})
@@ -360,11 +390,11 @@ def test_standardize_is_for_continuous_data():
 
 def test_flip_mirrors_half_of_the_images_in_training_only(monkeypatch):
     net = type("Net", (), {"apply": staticmethod(lambda p, x, told, *a, **k: 0 * x)})
-    monkeypatch.setattr(diffusion.build, "make", lambda *a: net)
+    monkeypatch.setattr(nets, "make", lambda *a: net)
     # Of a zero net that predicts x0 the loss is the mean of x0^2: the left column alone is weighed by its own place.
     model = build("ddpm x0", (1, 2, 1), model__flip=True)
     seen = []
-    monkeypatch.setattr(diffusion.noise, "expand", lambda a, x, expand=noise.expand: seen.append(x) or expand(a, x))
+    monkeypatch.setattr(noise, "expand", lambda a, x, expand=noise.expand: seen.append(x) or expand(a, x))
     x = jnp.tile(jnp.array([0.5, -0.5]).reshape(1, 1, 2, 1), (1000, 1, 1, 1))
     for train, share in ((True, 0.5), (False, 0.0)):
         seen.clear()

@@ -11,6 +11,7 @@ from research import diffusion, oracle
 from research.contracts import Samples
 from research.errors import UserError
 from research.models import rectified_flow
+from research.nets import build as nets
 
 DIGITS = (2, 2, 1)
 
@@ -80,7 +81,7 @@ def test_the_loss_belongs_to_its_key():
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("density", ["uniform", "logit_normal"])
+@pytest.mark.parametrize("density", rectified_flow.DENSITIES)
 def test_a_zero_net_loses_the_variance_of_the_velocity(density):
     # E|eps - x0|^2 = 1 + x0^2 whatever t is; dequantised level 8 of 17 is uniform on +-1/17.
     model, params = setup(fresh=True, model__time_density=density)
@@ -93,7 +94,7 @@ def test_a_perfect_velocity_reaches_the_loss_floor(monkeypatch):
     # The loss with the exact field of a Gaussian in place of a net, against the closed form pi s0 s1 / 2.
     pair = oracle.gaussian_pair(0.7, 0.5, 0.0, 1.0)
     net = type("Net", (), {"apply": staticmethod(lambda p, x, t, *a, **k: pair.field()(x, t).velocity)})
-    monkeypatch.setattr(diffusion.build, "make", lambda *a: net)
+    monkeypatch.setattr(nets, "make", lambda *a: net)
     model = rectified_flow.make(config(data__num_classes=0, data__levels=0), (1,))
     x = 0.7 + 0.5 * jax.random.normal(KEYS[0], (100_000, 1))
     np.testing.assert_allclose(model.loss({}, KEYS[1], {"x": x})[0], pair.loss_floor(), rtol=0.02)
@@ -107,12 +108,9 @@ def test_a_perfect_velocity_reaches_the_loss_floor(monkeypatch):
 
 
 def test_times_cover_the_interval_evenly():
-    t = np.sort(rectified_flow.draw_times(KEYS[0], 10, "uniform"))
+    t = np.sort(diffusion.even_times(KEYS[0], 10))
     np.testing.assert_allclose(np.diff(t), 0.1, atol=1e-6)
-    assert 0 <= t[0] < 0.1 and t[0] != np.sort(rectified_flow.draw_times(KEYS[1], 10, "uniform"))[0]
-    t = rectified_flow.draw_times(KEYS[0], 20000, "logit_normal")
-    logit = np.log(t / (1 - t))
-    np.testing.assert_allclose([logit.mean(), logit.std()], [0, 1], atol=0.04)
+    assert 0 <= t[0] < 0.1 and t[0] != np.sort(diffusion.even_times(KEYS[1], 10))[0]
 
 
 def test_samples_are_integers_over_the_whole_range():
@@ -233,7 +231,7 @@ def test_mistakes_in_sampling(message):
 def test_mistakes_in_the_config():
     with pytest.raises(UserError, match="no net 'vit'"):
         setup(net__name="vit")
-    with pytest.raises(UserError, match="'uniform' or 'logit_normal', not 'cosine'"):
+    with pytest.raises(UserError, match="config.model.time_density is 'cosine': choose one of uniform"):
         model, params = setup(model__time_density="cosine")
         model.loss(params, KEYS[0], batch())
 

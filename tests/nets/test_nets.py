@@ -108,6 +108,39 @@ def test_every_entry_of_the_input_and_all_that_is_told_matter(built):
     assert (base[0] != apply(params, x, *told[:-1], changed(told[-1], 0, 1))[0]).any()
 
 
+TIMED = [name for name, (_, _, timed) in NETS.items() if timed]
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_a_net_may_be_told_two_times(name):
+    make, shape, _ = NETS[name]
+    net, (x, t, label), rng = make(num_classes=5), inputs(shape, True), np.random.default_rng(0)
+    told = np.stack([t, t / 3], axis=1)
+    abstract = jax.eval_shape(net.init, jax.random.key(0), x, told, label)
+    params, apply = jax.tree.map(lambda p: draw(rng, p.shape), abstract), jax.jit(net.apply)
+    base = apply(params, x, told, label)
+    assert base.shape == x.shape
+    for column in (0, 1):
+        moved = apply(params, x, changed(told, (0, column), 0.95), label)
+        assert (base[0] != moved[0]).any() and (base[1:] == moved[1:]).all()
+    # All that grows is what reads the times: by as many rows as one more time has features.
+    single = jax.eval_shape(net.init, jax.random.key(0), x, t, label)
+    grown = [
+        (jax.tree_util.keystr(path), b.shape[0] / a.shape[0])
+        for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(single), jax.tree.leaves(abstract), strict=True)
+        if a.shape != b.shape
+    ]
+    assert grown == [("['params']['embedding']['time_in']['kernel']", 2.0)]
+
+
+def test_sinusoids_of_two_times_are_those_of_each():
+    t = jnp.array([[0.2, 0.7], [1.0, 0.0], [0.5, 0.5]])
+    each = [embedding.sinusoids(t[:, i], 8) for i in (0, 1)]
+    np.testing.assert_array_equal(embedding.sinusoids(t, 8), jnp.concatenate(each, axis=1))
+    frequencies = 256.0 ** (np.arange(4) / 3)
+    np.testing.assert_allclose(each[0][0], np.concatenate([f(0.2 * frequencies) for f in (np.sin, np.cos)]), atol=1e-5)
+
+
 def test_a_missing_label_is_minus_one():
     table = embedding.LabelTable(5, 8)
     params = table.init(jax.random.key(0), 3)

@@ -1,0 +1,20 @@
+"""shortcut
+python -m launch.run --config=configs/shortcut_digits.py --workdir=runs/shortcut
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+    """The experiment; arg "tiny" is a version that runs in seconds."""
+    config = base.config(
+        data=base.data("digits"),
+        train=base.update(base.train(), num_steps=1000, log_every=50, eval_every=250, checkpoint_every=250),
+        optimizer=base.update(base.optimizer(), learning_rate=2e-3, beta2=0.99, weight_decay=0.01, ema_decay=0.995),
+        net=base.update(base.net(), name="unet", unet=dict(channels=(16, 32), blocks=1, dropout=0.1)),
+        model=base.shortcut(),
+        sampler=base.update(base.sampler(), name="jump", num_steps=1, num_samples=1440),
+        mesh=base.mesh(),
+        precision=base.precision(),
+    )
+    return base.tiny(config) if base.is_tiny(arg) else config

@@ -1,0 +1,107 @@
+"""Reflow: draws pairs with a trained rectified flow, trains on them, and so on; then distils students of few steps.
+
+python -m launch.reflow --workdir=runs/digits --rounds=2
+python -m launch.reflow --config=configs/reflow_digits.py --workdir=runs/digits
+
+The workdir is the first round, trained before or, with --config, now. Its folders round_2, round_3 ... and student_K
+are ordinary workdirs, each started from the last round's weights; pairs_2 ... hold what they are trained on. Stopped
+at any point, the same command goes on. At the end few-step tables and the straightness of all of them are in
+reflow.json, drawn in reflow.png and, in the plane, trajectories.png.
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_dict
+
+from configs import base
+from launch import cli, run, sampler_flags
+from research import evaluation, precision, reflow, results, workdir
+from research.atomic import replacing
+from research.errors import UserError
+from research.figures import few_steps, trajectories
+
+ROUNDS = flags.DEFINE_integer("rounds", None, "of reflow after the first; the config's reflow.rounds by default")
+NUM_PAIRS = flags.DEFINE_integer("num_pairs", None, "drawn for each round; the config's reflow.num_pairs by default")
+DISTILL = flags.DEFINE_multi_integer("distill", None, "steps of a student; the config's reflow.distill by default")
+TABLE = flags.DEFINE_bool("table", True, "measure each round: few-step samples, straightness, transport cost")
+COMPARE = flags.DEFINE_multi_string("compare", [], "workdir of another run, such as a MeanFlow, for the table")
+flags.adopt_module_key_flags(sampler_flags)
+flags.declare_key_flag("config")
+flags.declare_key_flag("workdir")
+
+
+def main():
+    path, options = cli.path(run.WORKDIR.value), sampler_flags.given()
+    config = run.CONFIG.value if run.CONFIG.value is not None else stored(path)
+    if "reflow" not in config:
+        config = config_dict.ConfigDict(config.to_dict() | {"reflow": base.reflow()})
+    asked = {"rounds": ROUNDS.value, "num_pairs": NUM_PAIRS.value, "distill": DISTILL.value and tuple(DISTILL.value)}
+    for name, value in asked.items():
+        if value is not None:
+            config.reflow[name] = value
+    sampler_flags.check(config, config.reflow.draw.to_dict() | options)
+    for name, result in pipeline(config, path, options).items():
+        print(evaluation.dumps({"round": name} | results.headline(result)))
+
+
+def stored(path):
+    """The config of the run in `path`, without what was filled in. Raises UserError where there is none."""
+    return config_dict.ConfigDict(workdir.load_config(path))
+
+
+def pipeline(config, path, options):
+    """{name of a round: its evaluation} after all rounds; what is there already is not done again."""
+    plan = config.reflow
+    cli.positive(plan.rounds, "rounds"), cli.positive(plan.num_pairs, "num_pairs")
+    precision.apply(config.precision)
+    reflow.round_config(config, "")  # a mistake in what rounds change shows before the first is trained
+    for steps in plan.distill:
+        reflow.student_config(config, "", cli.positive(steps, "distill"))
+    done, last = {"round_1": run.train(config, path)}, path
+    for i in range(2, plan.rounds + 2 + bool(plan.distill)):
+        pairs = path / f"pairs_{i}"
+        say(f"{plan.num_pairs} pairs of {last}, in {pairs}")
+        reflow.draw_pairs(last, pairs, plan.num_pairs, seed=i, **plan.draw.to_dict() | options)
+        if i < plan.rounds + 2:
+            say(f"round {i} of {plan.rounds + 1}")
+            done[f"round_{i}"] = run.train(reflow.round_config(config, pairs), path / f"round_{i}", init_from=last)
+            last = path / f"round_{i}"
+    for steps in plan.distill:
+        say(f"student of {steps} steps")
+        student = reflow.student_config(config, pairs, steps)
+        done[f"student_{steps}"] = run.train(student, path / f"student_{steps}", init_from=last)
+    if TABLE.value:
+        tables(path, {name: path if name == "round_1" else path / name for name in done})
+    return done
+
+
+def tables(path, folders):
+    """Measures each of {name: workdir} and what they are compared with, as reflow.json and, drawn, reflow.png.
+
+    Of points in the plane the lines of training and the paths are drawn too, in trajectories.png.
+    """
+    folders |= {cli.path(other).name: cli.path(other) for other in COMPARE.value}
+    for name, folder in folders.items():
+        say(f"measuring {name}")
+        reflow.measure_in(folder)
+    points, plane = few_steps.load(folders), tuple(workdir.load_config(path)["data"]["shape"]) == (2,)
+    workdir.write_json(path / "reflow.json", points)
+    say(few_steps.table(points))
+    try:
+        pictures = {"reflow.png": few_steps.draw(points)}
+        if plane:
+            pictures["trajectories.png"] = trajectories.draw(trajectories.load(folders))
+        for name, picture in pictures.items():
+            with replacing(path / name) as file:
+                picture.savefig(file, format="png", dpi=150)
+    except UserError as error:  # the numbers are there all the same
+        say(error)
+
+
+def say(sentence):
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main, required=("workdir",))
