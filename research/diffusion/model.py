@@ -27,7 +27,7 @@ def make(config, data_shape, denoiser):
     levels, standardize = config.data.levels or None, config.model.get("standardize")  # older runs have no such field
     net = build.make(config.net, config.data.num_classes or None)
     if denoiser.spans:
-        denoiser = denoiser._replace(net_time=functools.partial(told_span, denoiser.least_span))
+        denoiser = denoiser._replace(net_time=functools.partial(told_span, denoiser))
     if config.model.get("flip") and len(data_shape) != 3:
         raise UserError("config.model.flip mirrors images: their shape is [H, W, C]")
     if standardize and levels:
@@ -63,10 +63,10 @@ def make(config, data_shape, denoiser):
     return Model(init, loss_of, sample_of, None if config.data.get("source") else log_prob_of, field=followed)
 
 
-def told_span(least, t, to=None):
+def told_span(denoiser, t, to=None):
     """What a net that knows averages is told [B, 2]: the time, and the span above `to`, or 0 up to the least one."""
     span = jnp.zeros_like(t) if to is None else t - to
-    return jnp.stack([t, jnp.where(span > least, span, 0)], axis=-1)
+    return denoiser.net_time(jnp.stack([t, jnp.where(span > denoiser.least_span, span, 0)], axis=-1))
 
 
 def log_prob(parts, params, key, x, condition=None, *, num_probes=1, rtol=None, atol=None):

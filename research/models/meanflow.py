@@ -11,12 +11,13 @@ from research import diffusion, noise
 from research.errors import UserError
 
 LEAST = 1e-3  # c of the weight
+SLOWER = 16  # times are told divided by it: targets hold the slope in t, and with fast sinusoids power 0 diverges
 
 
 def make(config, data_shape):
     """Model of data of shape `data_shape`, from the sections data, net, model and sampler of `config` (algorithm 1).
 
-    Each example costs |error|^2, summed over its entries, over (|error|^2 + 1e-3)^power (eq. 22). The net is called
+    Each example costs |error|^2, summed over its entries, over (|error|^2 + 1e-3)^power (section 4.3). The net is run
     twice where spans are above 0, once elsewhere, and once more with guidance. Raises UserError for a ratio outside of
     [0, 1], and for guidance of a model that does not learn both fields.
     """
@@ -46,20 +47,20 @@ def make(config, data_shape):
         return square / jax.lax.stop_gradient(square + LEAST) ** fields.power
 
     denoiser = diffusion.Denoiser(noise.rectified(), "velocity", None, None, spans=True, loss=loss)
-    return diffusion.make(config, data_shape, denoiser)
+    return diffusion.make(config, data_shape, denoiser._replace(net_time=lambda t: t / SLOWER))
 
 
 def average(field, x, t, to, velocity):
     """(u, target) [B, ...]: the field's own average over [to, t], and v - (t - to) du/dt, which it is to equal.
 
-    du/dt = v d_x u + d_t u is along the path with that velocity; no gradient goes through the target (eq. 10 and 11).
+    du/dt = v d_x u + d_t u is along the path with that velocity; no gradient goes through the target (section 4.1).
     """
     u, slope = jax.jvp(lambda x, t: field(x, t, to).velocity, (x, t), (velocity, jnp.ones_like(t)))
     return u, jax.lax.stop_gradient(velocity - noise.expand(t - to, x) * slope)
 
 
 def guide(fields_of, x, t, velocity, label, scale):
-    """The guided velocity, scale v + (1 - scale) u(x, t, t | no label), of examples that kept their label (eq. 19)."""
+    """The guided velocity, scale v + (1 - scale) u(x, t, t | no label), of rows that kept their label (section 4.2)."""
     free = fields_of(jnp.full_like(label, -1), train=False)(x, t).velocity
     guided = scale * velocity + (1 - scale) * jax.lax.stop_gradient(free)
     return jnp.where(noise.expand(label >= 0, x), guided, velocity)

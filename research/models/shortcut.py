@@ -43,7 +43,7 @@ def make(config, data_shape):
 
 
 def two_jumps(field, x, t, d):
-    """The mean of the average velocities of two jumps of d [B] from x [B, ...] at t, with no gradient (eq. 4)."""
+    """The mean of the average velocities of two jumps of d [B] from x [B, ...] at t, with no gradient (algorithm 1)."""
     first = field(x, t, t - d).velocity
     second = field(x - noise.expand(d, x) * first, t - d, t - 2 * d).velocity
     return jax.lax.stop_gradient((first + second) / 2)
