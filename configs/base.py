@@ -132,7 +132,8 @@ def rectified_flow():
         "num_steps": 1,  # steps
         "loss": "velocity",  # velocity | x0: whose error is measured
         "huber": 0.0,  # c of the pseudo-Huber distance, per coordinate; 0: squares. For pairs: it moves means
-        "coupling": "independent",  # independent | exact | sinkhorn: mini-batch optimal transport of noise to data
+        # independent | exact | sinkhorn (mini-batch optimal transport of noise to data) | given (by data.pairs)
+        "coupling": "independent",
         "class_wise": True,  # couple within classes, where the model is told them
     }
     return denoiser("rectified_flow", **own)

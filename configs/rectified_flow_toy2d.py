@@ -10,8 +10,8 @@ from configs import base
 
 
 def get_config(arg=""):
-    """The experiment; arg "moons" starts from the eight Gaussians, "tiny" is a version that runs in seconds."""
-    tiny = base.is_tiny(arg, "moons", "tiny_moons")
+    """The experiment; arg "moons" starts from the eight Gaussians, "tiny" and "tiny_moons" run in seconds."""
+    tiny = base.is_tiny(arg, "moons", "tiny_moons") or arg == "tiny_moons"
     config = base.config(
         data=base.update(base.data("8gaussians"), batch_size=512, size=1000000),
         train=base.update(base.train(), num_steps=8000, eval_every=2000, checkpoint_every=2000),

@@ -9,6 +9,7 @@ at any point, the same command goes on. At the end few-step tables and the strai
 reflow.json, drawn in reflow.png and, in the plane, trajectories.png.
 """
 
+import pathlib
 import sys
 
 from absl import flags
@@ -16,7 +17,7 @@ from ml_collections import config_dict
 
 from configs import base
 from launch import cli, run, sampler_flags
-from research import evaluation, precision, reflow, results, workdir
+from research import evaluation, precision, reflow, results, sampler_table, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import few_steps, trajectories
@@ -53,16 +54,26 @@ def stored(path):
 def pipeline(config, path, options):
     """{name of a round: its evaluation} after all rounds; what is there already is not done again."""
     plan = config.reflow
-    cli.positive(plan.rounds, "rounds"), cli.positive(plan.num_pairs, "num_pairs")
+    if plan.rounds < 0 or not (plan.rounds or plan.distill):
+        raise UserError(f"--rounds is {plan.rounds}; it must be at least 1, or 0 to distil the first flow.")
+    if plan.num_pairs < 2:
+        raise UserError(f"--num_pairs is {plan.num_pairs}; it must be at least 2, as a tenth of them is held out.")
     precision.apply(config.precision)
     reflow.round_config(config, "")  # a mistake in what rounds change shows before the first is trained
     for steps in plan.distill:
         reflow.student_config(config, "", cli.positive(steps, "distill"))
+        check_student(path / f"student_{steps}", f"pairs_{plan.rounds + 2}")
+    if TABLE.value:
+        compared()
     done, last = {"round_1": run.train(config, path)}, path
     for i in range(2, plan.rounds + 2 + bool(plan.distill)):
         pairs = path / f"pairs_{i}"
-        say(f"{plan.num_pairs} pairs of {last}, in {pairs}")
-        reflow.draw_pairs(last, pairs, plan.num_pairs, seed=i, **plan.draw.to_dict() | options)
+        learned = [path / f"round_{i}"] if i < plan.rounds + 2 else [path / f"student_{k}" for k in plan.distill]
+        if pairs.exists() or not all(map(workdir.is_finished, learned)):  # removed when done with, they stay so
+            say(f"{plan.num_pairs} pairs of {last}, in {pairs}")
+            reflow.draw_pairs(last, pairs, plan.num_pairs, seed=i, **plan.draw.to_dict() | options)
+        else:
+            pairs = ""
         if i < plan.rounds + 2:
             say(f"round {i} of {plan.rounds + 1}")
             done[f"round_{i}"] = run.train(reflow.round_config(config, pairs), path / f"round_{i}", init_from=last)
@@ -76,15 +87,36 @@ def pipeline(config, path, options):
     return done
 
 
+def check_student(folder, pairs):
+    """Raises UserError where `folder` holds a student of other pairs, those after another number of rounds."""
+    if (folder / "config.json").exists():
+        theirs = pathlib.Path(workdir.load_config(folder)["data"]["pairs"]).name  # the whole run may have been moved
+        if theirs != pairs:
+            raise UserError(f"{folder} learned {theirs}, and is asked for {pairs}: move it away, or change --rounds.")
+
+
+def compared():
+    """{name: workdir} of --compare. Raises UserError for what is none, or two of one name."""
+    found = {cli.path(other).name: cli.path(other) for other in COMPARE.value}
+    if len(found) < len(COMPARE.value) or any(name.startswith(("round_", "student_")) for name in found):
+        raise UserError("--compare: the table goes by folders' names; each needs its own, not round_N or student_K.")
+    for folder in found.values():
+        sampler_table.few_steps(stored(folder))
+    return found
+
+
 def tables(path, folders):
     """Measures each of {name: workdir} and what they are compared with, as reflow.json and, drawn, reflow.png.
 
     Of points in the plane the lines of training and the paths are drawn too, in trajectories.png.
     """
-    folders |= {cli.path(other).name: cli.path(other) for other in COMPARE.value}
+    folders |= compared()
     for name, folder in folders.items():
         say(f"measuring {name}")
-        reflow.measure_in(folder)
+        try:
+            reflow.measure_in(folder)
+        except UserError as error:  # one way to sample that fails does not hide the others
+            say(error)
     points, plane = few_steps.load(folders), tuple(workdir.load_config(path)["data"]["shape"]) == (2,)
     workdir.write_json(path / "reflow.json", points)
     say(few_steps.table(points))

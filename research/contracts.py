@@ -11,8 +11,9 @@ class Model(NamedTuple):
     """A model as pure functions, made by `research.models.<name>.make(config, data_shape)`.
 
     params is a dict with "params" (trained) and, where a net keeps running statistics, "stats" (not trained).
-    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B]; also "noise" or "source"
-    [B, ...] where each x has its own end at t = 1. A generative model samples, a discriminative one predicts.
+    A batch is a dict with "x" [B, ...] and, where the data have classes, "condition" [B]; also [B, ...] "noise" or
+    "partner" where each x has its own end at t = 1, "source" where any of them may be. A generative model samples, a
+    discriminative one predicts.
     """
 
     init: Callable  # (key, batch) -> params

@@ -17,6 +17,7 @@ from research.samplers import heun
 FILE = "transport.json"  # in a workdir: what `measure` found
 TIMES, MEASURED, MEASURED_FEW = 64, 256, 4096  # steps; samples that straightness is measured on, of few dimensions
 FEW = 16
+BETWEEN = ("rectified_flow", "meanflow", "shortcut")  # models whose paths go from N(0, I), or a set, to data
 
 
 def draw_pairs(path, folder, count, seed=0, **options):
@@ -35,11 +36,13 @@ def draw_pairs(path, folder, count, seed=0, **options):
 def round_config(config, pairs, **changes):
     """The config of a run on those pairs, which `config.reflow.round` and `changes` {section.field: value} change.
 
-    The pairs are guided already, if they are. Raises UserError for a field that is not there, and for another model.
+    The pairs are guided already, if they are, and lines join them, whatever the interpolant of the first round. Raises
+    UserError for a field that is not there, and for another model.
     """
     if config.model.name != "rectified_flow":
         raise UserError(f"reflow is for model.name 'rectified_flow', not '{config.model.name}'.")
-    fixed = {"data.pairs": str(pairs), "sampler.guidance": 1.0, "model.coupling": "independent", "model.gamma": 0.0}
+    fixed = {"data.pairs": str(pairs), "sampler.guidance": 1.0, "model.coupling": "given", "model.gamma": 0.0}
+    fixed["model.interpolant"] = "linear"
     return sweep.override(config, fixed | _fields(config.reflow.round) | changes)
 
 
@@ -54,11 +57,15 @@ def _fields(sections):
 
 
 def measure_in(path, seed=0):
-    """Leaves transport.json, of `measure`, and the few-step table of `sampler_table` in a workdir, if not there yet."""
+    """Leaves transport.json, of `measure`, and the few-step table of `sampler_table` in a workdir, if not there yet.
+
+    Straightness is of models whose times and ends are a line's; of others there is the table alone. Raises UserError.
+    """
     built, step, params = results.load(path)
-    if not (path / FILE).exists():
-        workdir.write_json(path / FILE, {"step": step} | measure(built, params, seed))
     number, chosen = built.config.sampler.num_samples, sampler_table.few_steps(built.config)
+    student = built.config.model.get("time_density") == "steps"  # it knows velocities at the ends of its jumps alone
+    if built.config.model.name in BETWEEN and not student and not (path / FILE).exists():
+        workdir.write_json(path / FILE, {"step": step} | measure(built, params, seed))
     return sampler_table.rows(built, step, params, path, sampler_table.FEW, chosen, number, seed)
 
 
@@ -75,6 +82,8 @@ def measure(built, params, seed=0):
     if built.dataset.source:
         rows = np.arange(n) % built.dataset.source[1].size
         x1 = encode(jnp.asarray(built.dataset.source[1].gather(rows)["x"]), built.dataset.levels, 0.5)
+        if built.config.model.get("standardize"):
+            x1 = (x1 - params["stats"]["mean"]) / params["stats"]["std"]
 
     @jax.jit
     def measured(params, x1):

@@ -5,6 +5,7 @@ import json
 import sys
 
 import jax
+import numpy as np
 
 from research import evaluation, workdir
 from research.errors import UserError
@@ -24,9 +25,17 @@ FEW = "few_steps"  # the name of the sweep below
 
 
 def few_steps(config):
-    """{label: options of `sample`} by 1 to 16 calls of the net, and adaptive: the rows of a few-step table."""
-    fixed = "jump" if config.sampler.name == "jump" else "euler"  # averages over spans, where the model knows them
+    """{label: options of `sample`} by 1 to 16 calls of the net, and adaptive: the rows of a few-step table.
+
+    Raises UserError for a model that takes no steps.
+    """
+    name = config.get("sampler", {}).get("name")
+    if not name:
+        raise UserError(f"a {config.model.name} takes no steps, so there is no table of few of them.")
+    fixed = "jump" if name == "jump" else "euler"  # averages over spans, where the model knows them
     chosen = {str(steps): {"sampler": fixed, "num_steps": steps} for steps in (1, 2, 4, 8, 16)}
+    if config.model.get("time_density") == "steps":  # a student's times are its own
+        return chosen
     return chosen | {"adaptive": {"sampler": "diffrax"}}
 
 
@@ -75,7 +84,8 @@ def rows(built, step, params, path, name, chosen, number, seed=0, say=lambda lab
 def _trace(built, params, options, label):
     """Raises UserError for options that the sampler does not take."""
     labels = evaluation.balanced_labels(built, 2)
-    draw = functools.partial(built.model.sample, **options)
+    given = {"source": built.dataset.source[1].gather(np.arange(2))["x"]} if built.dataset.source else {}
+    draw = functools.partial(built.model.sample, **given, **options)
     try:
         jax.eval_shape(lambda params, key: draw(params, key, 2, labels), params, jax.random.key(0))
     except UserError as error:

@@ -12,11 +12,12 @@ import numpy as np
 import tqdm
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from research import interrupts, samplers, workdir
+from research import data, interrupts, samplers, workdir
 from research.atomic import replacing
 from research.errors import UserError
 
 SAMPLING_BATCH = 1024
+SEED_STRIDE = 7919  # batches, from a seed's first example of another data set to the next seed's
 SPLIT_FROM = 8  # samples a device: a batch of fewer stays on one
 PATH_BYTES = 2**28  # what a trajectory may take when it is looked through for its first bad entry
 
@@ -46,7 +47,7 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
     _check_condition(condition, experiment.config.data.num_classes)
     options |= {"rounded": False} if ends else {}
-    source = experiment.dataset.source and experiment.dataset.source[0 if ends else 1]
+    source = experiment.dataset.source and (experiment.dataset.source[0] if ends else chain(*experiment.dataset.source))
     size, number = sizes(num_samples)
     devices = jax.local_devices() if size >= SPLIT_FROM * jax.local_device_count() else jax.local_devices()[:1]
     # Rows that fill up the devices are left out again: threefry draws the others the same numbers with and without.
@@ -71,7 +72,7 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         if condition is not None:
             labels = place(condition[i * size : (i + 1) * size])
         if source is not None:
-            given = {"source": place(source.gather(np.arange(i * size, (i + 1) * size) % source.size)["x"])}
+            given = {"source": place(_unrounded(source, i, size, seed))}
         found, nfe = draw(params, key, labels, given)
         wanted = min(size, num_samples - i * size)
         found, nfe = {name: np.asarray(x)[:wanted] for name, x in found.items()}, float(np.mean(nfe))
@@ -81,6 +82,26 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         if ends and condition is not None:
             found["condition"] = condition[i * size : (i + 1) * size]
         yield found if ends else found["x"], nfe
+
+
+def chain(train, test):
+    """A Source of the test examples first: as long as they last, samples start from what training has not seen."""
+
+    def gather(indices):
+        late = np.maximum(indices - test.size, 0)
+        first, then = test.gather(np.minimum(indices, test.size - 1))["x"], train.gather(late)["x"]
+        return {"x": np.where((indices < test.size).reshape(-1, *[1] * (first.ndim - 1)), first, then)}
+
+    return data.Source(train.size + test.size, gather)
+
+
+def _unrounded(source, i, size, seed):
+    """Batch i of the examples, which another seed starts elsewhere; integers get uniform noise below 1."""
+    start = (seed * SEED_STRIDE + i) * size
+    x = source.gather(np.arange(start, start + size) % source.size)["x"]
+    if not np.issubdtype(x.dtype, np.integer):
+        return x
+    return x + np.random.default_rng([seed, i]).random(x.shape, np.float32)
 
 
 def _check_condition(condition, num_classes):

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+from ml_collections import config_dict
 
-from configs import reflow_digits, reflow_toy2d
-from research import checkpoint, data, experiment, oracle, reflow, results, sampling
+from configs import activations_mlp, realnvp_toy2d, reflow_digits, reflow_toy2d
+from research import checkpoint, data, experiment, oracle, reflow, results, sampler_table, sampling
 from research.contracts import Model
 from research.data import pairs
 from research.errors import UserError
@@ -22,7 +23,10 @@ PAIR = oracle.gaussian_pair(np.array([1.0, -2.0]), np.array([0.5, 0.8]), 0.0, 1.
 @pytest.fixture(scope="module", params=[reflow_toy2d, reflow_digits], ids=["toy2d", "digits"])
 def run(request, tmp_path_factory):
     """(workdir, Experiment) of a run that was not trained at all, whose weights are drawn."""
-    path, config = tmp_path_factory.mktemp("run"), request.param.get_config("tiny")
+    path, moons = tmp_path_factory.mktemp("run"), request.param == "moons"  # transport between two sets
+    config = (reflow_toy2d if moons else request.param).get_config("tiny")
+    if moons:
+        config.data.update({"name": "two_moons", "source": "8gaussians"})
     config.sampler.name = "euler"
     built = experiment.build(config)
     write_json(path / "config.json", json.loads(built.config.to_json()))
@@ -68,15 +72,41 @@ def test_drawing_again_draws_what_is_missing_and_nothing_else(run, tmp_path, mon
         reflow.draw_pairs(path, tmp_path, 40, num_steps=3)
 
 
+@pytest.mark.parametrize("run", [reflow_toy2d, reflow_digits, "moons"], ids=["toy2d", "digits", "moons"], indirect=True)
+def test_pairs_of_one_step_are_learned_already(run, tmp_path):
+    # At t = 1 the velocity of a pair is what its one step was made with, so whoever mixes pairs up has a loss.
+    path, built = run
+    reflow.draw_pairs(path, tmp_path, 40, num_steps=1)
+    config = reflow.student_config(config_dict.ConfigDict(built.config.to_dict()), tmp_path, 1)
+    student, (_, _, params) = experiment.build(config), results.load(path)
+    batch = student.dataset.fitted[0].gather(np.arange(36))
+    assert student.model.loss(params, jax.random.key(1), batch, train=False)[0] < 1e-9
+
+
+@pytest.mark.parametrize("run", ["moons"], indirect=True)
+def test_transport_between_two_sets_has_a_table_too(run, tmp_path):
+    (path, built), chosen = run, {"1": {"sampler": "euler", "num_steps": 1}}
+    _, step, params = results.load(path)
+    found = sampler_table.rows(built, step, params, tmp_path, "some", chosen, 32)
+    assert found["1"]["nfe"] == 1 and found["1"]["sliced_wasserstein/ours"] > 0
+
+
 def test_the_config_of_a_round_differs_where_it_says():
     config = reflow_toy2d.get_config()
     made = reflow.round_config(config, "p")
     old, new = flatten(config.to_dict()), flatten(made.to_dict())
     changed = {name: new[name] for name in new if new[name] != old[name]}
-    wanted = {"data.pairs": "p"} | flatten(config.reflow.round.to_dict())
+    wanted = {"data.pairs": "p", "model.coupling": "given"} | flatten(config.reflow.round.to_dict())
     assert changed == {name: value for name, value in wanted.items() if value != old[name]}
     student = reflow.student_config(config, "p", 2)
     assert (student.model.time_density, student.model.num_steps, student.sampler.num_steps) == ("steps", 2, 2)
+
+
+def test_pairs_are_joined_by_lines():
+    config = reflow_toy2d.get_config()
+    config.model.update({"interpolant": "trigonometric", "gamma": 0.5, "coupling": "exact"})
+    for made in (reflow.round_config(config, "p"), reflow.student_config(config, "p", 1)):
+        assert (made.model.interpolant, made.model.gamma, made.model.coupling) == ("linear", 0, "given")
 
 
 def test_mistakes_in_a_round():
@@ -113,3 +143,17 @@ def test_a_source_is_where_the_measured_flow_starts():
     test = data.from_arrays(start)
     found = reflow.measure(gaussian(pair.field(), (None, test)), {})
     np.testing.assert_allclose(found["cost_2"], 36 + 81, rtol=0.02)
+
+
+def test_a_source_is_measured_in_the_nets_unit():
+    stats = {"mean": np.array([7.0, -3.0]), "std": np.array([2.0, 0.5])}
+    start = stats["mean"] + stats["std"] * np.random.default_rng(0).normal(size=(500, 2))
+    made = gaussian(PAIR.field(), (None, data.from_arrays(start.astype(np.float32))))
+    made.config.model.standardize = True
+    np.testing.assert_allclose(reflow.measure(made, {"stats": stats})["cost_2"], 5 + 0.5**2 + 0.2**2, rtol=0.03)
+
+
+@pytest.mark.parametrize("module", [realnvp_toy2d, activations_mlp])
+def test_a_model_that_takes_no_steps_has_no_table_of_them(module):
+    with pytest.raises(UserError, match="takes no steps"):
+        sampler_table.few_steps(module.get_config("tiny"))

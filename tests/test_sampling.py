@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from research import evaluation, sampling
+from research import data, evaluation, sampling
 from research.contracts import Model, Samples
 from research.errors import UserError
 
@@ -291,3 +291,28 @@ def test_a_bad_batch_is_not_kept(small, tmp_path):
     with pytest.raises(UserError, match="not finite from step 2"):
         sampling.in_shards(tmp_path / "s", IDENTITY, 3, lambda start: sampling.batches(broken(2, 16), W, 200))
     assert not (tmp_path / "s").exists()
+
+
+def moved(params, key, n, condition=None, *, source, rounded=True):
+    """Samples that are their own starts."""
+    return Samples(source, None, jnp.float32(1))
+
+
+def test_samples_of_a_transport_start_from_other_examples_each(small):
+    built = experiment(moved)
+    test, train = (np.arange(a, b, dtype=np.float32)[:, None] for a, b in ((0, 150), (150, 1000)))
+    built.dataset.source = data.from_arrays(train), data.from_arrays(test)
+    first, other = (evaluation.sample(built, W, 400, None, seed)[0][:, 0] for seed in (0, 1))
+    np.testing.assert_array_equal(first, np.arange(400))  # of the test set, then of the training set
+    assert len(np.unique(other)) == 400 and not np.array_equal(first, other)
+    pairs = [part for part, _ in sampling.batches(built, W, 200, ends=True)]
+    np.testing.assert_array_equal(np.concatenate([part["source"][:, 0] for part in pairs]), np.arange(150, 350))
+
+
+def test_integers_start_with_the_noise_that_their_pairs_keep(small):
+    built = experiment(moved, levels=17)
+    whole = data.from_arrays(np.full((50, 2), 7, np.uint8))
+    built.dataset.source = whole, whole
+    (found, _), (again, _) = (next(sampling.batches(built, W, 50, ends=True)) for _ in range(2))
+    assert 7 < found["source"].min() < 7.1 < 7.9 < found["source"].max() < 8
+    np.testing.assert_array_equal(found["source"], again["source"])

@@ -34,8 +34,8 @@ def with_source(dataset, other, config):
 def load(folder, shape):
     """Sources (train, held out) of the pairs that launch.reflow left in `folder`, read into memory.
 
-    A batch has "x" and "noise" (or "source") [B, ...], and "condition" [B] where they were drawn so. Raises UserError
-    where shards are missing or damaged, or of another shape.
+    A batch has "x" and "noise" [B, ...] (or "partner", its example of the other set), and "condition" [B] where they
+    were drawn so. Raises UserError where shards are missing or damaged, or of another shape.
     """
     folder = pathlib.Path(folder).expanduser()
     try:
@@ -68,6 +68,8 @@ def _join(folder, count):
 
 def _source(arrays):
     rest = {name: a for name, a in arrays.items() if name not in ("x", "condition")}
+    if "source" in rest:  # a batch's "source" may go with any x of it
+        rest["partner"] = rest.pop("source")
     examples = from_arrays(arrays["x"], arrays.get("condition"))
 
     def gather(indices):

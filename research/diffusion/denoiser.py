@@ -20,13 +20,14 @@ class Denoiser(NamedTuple):
     process: noise.Process
     kind: str  # what the net predicts: a name of research.parameterize.KINDS
     draw_times: Callable | None  # (key, n) -> t [n] to train at
-    weigh: Callable | None  # (t [n]) -> weight of the error of the net's output
+    weigh: Callable | None  # (t [n]) -> weight of the squared error of the net's output
     sigma_data: float | None = None  # of kind "edm"
     net_time: Callable = lambda t: t  # what the net is told for t
     log_prob: Callable | None = None  # (field, x0, key) -> LogProb of data without noise; else the probability flow's
-    distance: Callable = lambda error: jnp.mean(error**2, axis=1)  # (error [B, D]) -> [B]
+    distance: Callable = lambda error: jnp.mean(error**2, axis=1)  # (weighted error [B, D]) -> [B]
     gamma: Callable | None = None  # (t [n]) -> deviation of noise added between the ends; the net predicts velocity
     couple: Callable | None = None  # (key, x0, x1, label) -> order [B] in which x1 go to x0; else as they come
+    only_velocity: bool = False  # ends belong together, so the score is not that of independent noise
     spans: bool = False  # the net is told net_time of (t, t - to), and asked for averages by field(x, t, to)
     least_span: float = 0.0  # spans up to this one are told as 0
     loss: Callable | None = (

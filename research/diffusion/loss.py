@@ -10,6 +10,8 @@ from research.contracts import Prediction
 from research.encoding import labels
 from research.nets.embedding import drop_labels
 
+OWN = {"noise", "partner"}  # of a batch: the other end of each x, which stays its own
+
 
 def loss(parts, params, key, batch, train=True):
     """The loss between the two ends of each example, averaged over the batch."""
@@ -17,7 +19,7 @@ def loss(parts, params, key, batch, train=True):
     n, fields, denoiser = len(batch["x"]), parts.config.model, parts.denoiser
     label = labels(batch.get("condition") if parts.num_classes else None, n, parts.num_classes)
     x0, x1 = _ends(parts, params, key_u, key_eps, batch, train)
-    if denoiser.couple and "noise" not in batch:  # those have their partners
+    if denoiser.couple and not OWN & batch.keys():
         x1 = x1[denoiser.couple(jax.random.fold_in(key_eps, 1), x0, x1, label)]
     if train:
         label = drop_labels(key_label, label, fields.label_dropout)
@@ -36,7 +38,7 @@ def _ends(parts, params, key_u, key_eps, batch, train):
     Floats among integer data are samples that were not rounded, to which nothing is added.
     """
     x, n, fields = batch["x"], len(batch["x"]), parts.config.model
-    if fields.get("flip") and train and "noise" not in batch:
+    if fields.get("flip") and train and not OWN & batch.keys():
         key_u, key_flip = jax.random.split(key_u)
         x = jnp.where(noise.expand(jax.random.bernoulli(key_flip, shape=(n,)), x), jnp.flip(x, axis=2), x)
 
@@ -48,6 +50,8 @@ def _ends(parts, params, key_u, key_eps, batch, train):
     if "source" in batch:
         # An example always brings the same one of the other set: dealt out anew within the batch, it may be any.
         return enter(x, key_u), jax.random.permutation(jax.random.fold_in(key_eps, 2), enter(batch["source"], key_eps))
+    if "partner" in batch:
+        return enter(x, key_u), enter(batch["partner"], key_eps)
     return enter(x, key_u), batch["noise"] if "noise" in batch else jax.random.normal(key_eps, x.shape)
 
 
@@ -64,4 +68,5 @@ def _regression(denoiser, fields, x0, x1, label, key):
         x, velocity = x + noise.expand(gamma, z) * z, velocity + noise.expand(slope, z) * z
     found, truth = fields(label)(x, t), Prediction(x0, x1, None, velocity)
     ours, exact = (parameterize.reading(p, t, process, kind, denoiser.sigma_data) for p in (found, truth))
-    return denoiser.weigh(t) * denoiser.distance((ours - exact).reshape(len(x0), -1))
+    error = (ours - exact).reshape(len(x0), -1)
+    return denoiser.distance(jnp.sqrt(denoiser.weigh(t))[:, None] * error)

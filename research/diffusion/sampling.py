@@ -47,6 +47,11 @@ def sample(
     chosen = {name: defaults.get(name) if value is None else value for name, value in given.items()}
     draw = samplers.find(chosen["name"], **options)
     takes = samplers.takes(draw)
+    if (parts.denoiser.only_velocity or parts.config.data.get("source")) and chosen["name"] not in samplers.BY_VELOCITY:
+        raise UserError(
+            f"the sampler '{chosen['name']}' takes noise for independent of the data, and this model was trained on "
+            f"ends that are not, or have none: take one of {', '.join(samplers.BY_VELOCITY)}."
+        )
     options = {o: defaults[o] for o in defaults if o in takes} | options
     grid, adaptive = process, "rtol" in takes
     if adaptive:  # it reads the field at the last of its times too, and there is none at `end`
@@ -76,7 +81,8 @@ def _start(parts, params, key, n, drawn, source):
     if parts.config.data.get("source") and source is None:
         raise UserError(f"this model starts from examples of {parts.config.data.source}: give it source=[{n}, ...]")
     if source is not None:
-        return parts.enter(params, source, jax.random.uniform(key, source.shape))
+        whole = jnp.issubdtype(source.dtype, jnp.integer)
+        return parts.enter(params, source, jax.random.uniform(key, source.shape) if whole else 0)
     if drawn is not None:
         return parts.denoiser.process.prior_std * drawn
     return parts.denoiser.process.prior(key, (n, *parts.shape))

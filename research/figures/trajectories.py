@@ -30,6 +30,8 @@ def _points(path, number):
     if built.dataset.shape != (2,) or built.model.field is None:
         raise UserError(f"{path} is no flow of points in the plane, which is what is drawn here.")
     folder = workdir.load_config(path)["data"].get("pairs")
+    beside = path.parent / pathlib.Path(folder or "").name  # where launch.reflow has them, also when all was moved
+    folder = beside if folder and beside.exists() else folder
     gone = folder and not pathlib.Path(folder).expanduser().exists()
     batch = _joined(built, "" if gone else folder, number)
     if evaluation.balanced_labels(built, number) is None:  # its samples are drawn without
@@ -57,7 +59,8 @@ def _joined(built, folder, number):
         return source.gather(np.resize(rng.permutation(source.size), count))
 
     if folder:
-        return some(pairs.load(folder, dataset.shape)[0], number)
+        batch = some(pairs.load(folder, dataset.shape)[0], number)
+        return {"source" if name == "partner" else name: rows for name, rows in batch.items()}
     batch = some(dataset.train, max(number, built.config.data.batch_size))  # a coupling is of a whole batch
     x, label, end = batch["x"], batch.get("condition"), "source" if dataset.source else "noise"
     x1 = rng.permutation(batch["source"]) if dataset.source else rng.standard_normal(x.shape, np.float32)

@@ -6,6 +6,7 @@ The paths may be other interpolants, their ends may be paired, drawn from anothe
 
 import jax
 import jax.numpy as jnp
+from ml_collections import config_dict
 
 from research import diffusion, noise, transport
 from research.errors import UserError, nearest
@@ -19,7 +20,11 @@ DENSITIES = {  # of t, as functions of u ~ U[0, 1] and of the model section
     "steps": lambda u, fields: (jnp.floor(u * fields.num_steps) + 1) / fields.num_steps,
 }
 LOSSES = ("velocity", "x0")
-COUPLINGS = ("independent", "exact", "sinkhorn")
+COUPLINGS = ("independent", "exact", "sinkhorn", "given")
+OLDER = {  # what runs are that were trained before there was a choice
+    **{"interpolant": "linear", "gamma": 0.0, "time_mean": 0.0, "time_std": 1.0, "loss": "velocity", "huber": 0.0},
+    **{"coupling": "independent", "class_wise": True},
+}
 
 
 def normal(u):
@@ -32,7 +37,7 @@ def make(config, data_shape):
 
     Raises UserError for an unknown interpolant, time density, loss or coupling.
     """
-    fields = config.model
+    fields = fields_of(config)
     for name, known in (
         ("interpolant", INTERPOLANTS),
         ("time_density", DENSITIES),
@@ -62,14 +67,21 @@ def make(config, data_shape):
     denoiser = diffusion.Denoiser(process, "velocity", draw_times, weigh, couple=coupling(config))
     if fields.huber:
         denoiser = denoiser._replace(distance=distance)
-    return diffusion.make(config, data_shape, denoiser._replace(gamma=gamma if fields.gamma else None))
+    denoiser = denoiser._replace(gamma=gamma if fields.gamma else None)
+    joined = fields.coupling != "independent" or bool(fields.gamma)
+    return diffusion.make(config, data_shape, denoiser._replace(only_velocity=joined))
+
+
+def fields_of(config):
+    """The model section, also that of an older run."""
+    return config_dict.ConfigDict(OLDER | config.model.to_dict())
 
 
 def coupling(config):
     """The `couple` of a Denoiser; within classes where the model is told them, whose noise stays N(0, I) each."""
-    fields = config.model
+    fields = fields_of(config)
     classes = config.data.num_classes and fields.label_dropout < 1 and fields.class_wise
-    if fields.coupling == "independent":
+    if fields.coupling in ("independent", "given"):
         return None
 
     def couple(key, x0, x1, label):

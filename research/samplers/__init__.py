@@ -15,6 +15,7 @@ from research.contracts import Samples
 from research.errors import UserError, is_known, nearest
 from research.noise import times as times
 
+BY_VELOCITY = ("euler", "heun", "diffrax", "probability_flow", "jump")  # all that they read of a field
 HELPERS = {"guidance", "inpainting", "thresholding", "transition"}  # files here that are no samplers
 
 

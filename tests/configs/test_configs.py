@@ -6,6 +6,7 @@ import pkgutil
 import pytest
 
 import configs
+from configs import rectified_flow_toy2d
 from research import sweep
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__) if module.name != "base"]
@@ -34,6 +35,12 @@ def test_tiny_is_small_and_has_the_same_fields(module):
     full, tiny = module.get_config(), module.get_config("tiny")
     assert tiny.train.num_steps <= 10 < full.train.num_steps
     assert set(sweep.flatten(full.to_dict())) == set(sweep.flatten(tiny.to_dict()))
+
+
+def test_a_variants_tiny_form_is_small_too():
+    full, tiny = (rectified_flow_toy2d.get_config(arg) for arg in ("moons", "tiny_moons"))
+    assert tiny.train.num_steps <= 10 < full.train.num_steps and tiny.data.size < full.data.size
+    assert (tiny.data.name, tiny.data.source) == (full.data.name, full.data.source) == ("two_moons", "8gaussians")
 
 
 def test_every_sweep_fits_its_config(module):

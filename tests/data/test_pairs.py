@@ -39,6 +39,15 @@ def test_every_pair_is_there_once_and_whole(tmp_path, condition):
         np.testing.assert_array_equal(batch["condition"], rows % 3)
 
 
+def test_pairs_of_two_sets_are_partners(tmp_path):
+    for file in write(tmp_path).glob("*.npz"):
+        with np.load(file) as old:
+            np.savez(file, **{"source" if name == "noise" else name: old[name] for name in old.files})
+    batch = pairs.load(tmp_path, (2,))[0].gather(np.array([7, 50]))
+    assert set(batch) == {"x", "partner", "condition"}
+    np.testing.assert_array_equal(batch["partner"], -batch["x"])
+
+
 def test_shards_that_lie_beyond_the_count_are_not_read(tmp_path):
     train, held = pairs.load(write(tmp_path, count=80), (2,))
     assert train.size + held.size == 80

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -28,8 +29,9 @@ def test_every_round_is_a_workdir_and_the_table_is_there(done):
     lines = [json.loads(line) for line in finished.stdout.splitlines()]
     assert [line["round"] for line in lines] == ["round_1", "round_2", "student_2"]
     for folder in (path, path / "round_2", path / "student_2"):
-        for name in ("config.json", "metrics.jsonl", "samples.npz", "evaluation.json", "transport.json"):
+        for name in ("config.json", "metrics.jsonl", "samples.npz", "evaluation.json", "sweep_few_steps.json"):
             assert (folder / name).exists(), (folder, name)
+        assert (folder / "transport.json").exists() == (folder.name != "student_2")
     pairs = [
         json.loads((path / name / "config.json").read_text())["data"]["pairs"] for name in ("round_2", "student_2")
     ]
@@ -47,28 +49,40 @@ def test_the_same_command_finds_all_done(done):
     assert {file: file.read_bytes() for file in path.rglob("*.npz")} == before
 
 
+def test_pairs_that_were_removed_when_done_with_stay_so(done, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(done[0], path)
+    for name in ("pairs_2", "pairs_3"):
+        shutil.rmtree(path / name)
+    again = call("reflow", *TINY, f"--workdir={path}", "--distill=2", "--notable")
+    assert again.returncode == 0 and not (path / "pairs_2").exists() and not (path / "pairs_3").exists()
+
+
 def test_a_trained_run_is_taken_further_and_sampled_without_its_pairs(tmp_path):
     run = tmp_path / "run"
     trained = call(
         "run", "--config=configs/rectified_flow_toy2d.py:tiny", "--config.sampler.name=euler", f"--workdir={run}"
     )
     assert trained.returncode == 0, trained.stderr
-    finished = call("reflow", f"--workdir={run}", "--num_pairs=64", "--notable")
+    finished = call("reflow", f"--workdir={run}", "--num_pairs=64", "--notable", "--rounds=0")  # distils the first
     assert finished.returncode == 0, finished.stderr
-    assert (run / "round_2" / "samples.npz").exists() and (run / "student_1" / "samples.npz").exists()
+    assert (run / "student_1" / "samples.npz").exists() and not (run / "round_2").exists()
     (run / "pairs_2").rename(tmp_path / "elsewhere")
-    sampled = call("sample", f"--workdir={run}/round_2", "--num_samples=8", f"--out={tmp_path}/x.npz")
+    sampled = call("sample", f"--workdir={run}/student_1", "--num_samples=8", f"--out={tmp_path}/x.npz")
     assert sampled.returncode == 0, sampled.stderr
 
 
 MISTAKES = {
     "no run": (["--workdir={tmp}/none"], "is not a workdir"),
-    "rounds": ([*TINY, "--workdir={tmp}/r", "--rounds=0"], "--rounds is 0"),
-    "pairs": ([*TINY, "--workdir={tmp}/r", "--num_pairs=0"], "--num_pairs is 0"),
+    "rounds": ([*TINY, "--workdir={tmp}/r", "--rounds=-1"], "--rounds is -1"),
+    "pairs": ([*TINY, "--workdir={tmp}/r", "--num_pairs=1"], "--num_pairs is 1"),
     "student": ([*TINY, "--workdir={tmp}/r", "--distill=0"], "--distill is 0"),
     "sampler": ([*TINY, "--workdir={tmp}/r", "--sampler=eulr"], "there is no sampler 'eulr'"),
     "other pairs": ([*TINY, "--workdir={run}", "--num_pairs=70"], "num_samples is 64 there, 70 here"),
     "compared with": ([*TINY, "--workdir={run}", "--distill=2", "--compare={tmp}/none"], "not a workdir"),
+    "students of other pairs": ([*TINY, "--workdir={run}", "--distill=2", "--rounds=2"], "student_2 learned pairs_3"),
+    "compared with itself": ([*TINY, "--workdir={run}", "--distill=2", "--compare={run}/round_2"], "folders' names"),
+    "compared too late": ([*TINY, "--workdir={tmp}/r", "--compare={tmp}/none"], "none is not a workdir"),
     "another model": (["--config=configs/ddpm_digits.py:tiny", "--workdir={tmp}/r"], "not 'ddpm'"),
 }
 

@@ -89,6 +89,13 @@ def test_pseudo_huber_of_a_known_error(build):
     np.testing.assert_allclose(found, (np.sqrt(9 / 3 + 0.04) - 0.2 + 0.0) / 2, rtol=1e-5)
 
 
+def test_pseudo_huber_of_an_error_of_x0(build):
+    # At t an error e of the velocity is t e of x0, and t is 1/2 or 1.
+    model = build(zero, model__huber=0.2, model__loss="x0", model__time_density="steps", model__num_steps=2)
+    found = model.loss({}, KEYS[0], {"x": jnp.full((8, 1), 3.0), "noise": jnp.zeros((8, 1))})[0]
+    np.testing.assert_allclose(found, (np.hypot(1.5, 0.2) + np.hypot(3, 0.2)) / 2 - 0.2, rtol=1e-5)
+
+
 def interpolant(gamma, t):
     """Moments of x = (1 - t) x0 + t x1 + g z and of its slope v: var x, cov(v, x), var v."""
     g, dg = gamma * np.sin(np.pi * t) ** 2, gamma * np.pi * np.sin(2 * np.pi * t)
@@ -182,6 +189,17 @@ def test_two_sets_meet_in_every_pairing(build):
     np.testing.assert_allclose(model.loss({}, KEYS[0], {"x": x, "source": x})[0], 2 / 3, rtol=0.05)
 
 
+@pytest.mark.parametrize("coupling", ["independent", "exact"])
+def test_partners_stay_together(coupling, build):
+    # A zero net loses |x1 - x0|^2, 0 of images that meet themselves: neither dealt out, nor mirrored, nor coupled anew.
+    model = build(zero, (2, 2, 1), data__source="other", model__flip=True, model__coupling=coupling)
+    x = jax.random.normal(KEYS[0], (64, 2, 2, 1))
+    assert model.loss({}, KEYS[1], {"x": x, "partner": x})[0] < 1e-12
+    assert model.loss({}, KEYS[1], {"x": x, "source": x})[0] > 0.1
+    y = jnp.roll(x, 1, axis=0)
+    np.testing.assert_allclose(model.loss({}, KEYS[1], {"x": x, "partner": y})[0], jnp.mean((y - x) ** 2), rtol=1e-5)
+
+
 class Chebyshev:
     """A net a(t) + b(t) x whose a and b are polynomials of degree 9: it holds the lines between Gaussians."""
 
@@ -223,6 +241,27 @@ def test_mistakes_in_the_config(field):
         rectified_flow.make(config(**{f"model__{field}": "nowt"}), (1,))
 
 
+@pytest.mark.parametrize("density", ["uniform", "logit_normal"])
+def test_an_older_run_has_the_one_field(density, build):
+    batch, model = {"x": jnp.ones((64, 1))}, build(zero, model__time_density=density)
+    fields = config(model__time_density=density).to_dict()
+    fields["model"] = {name: fields["model"][name] for name in {*base.denoiser(""), "time_density"}}
+    older = rectified_flow.make(ml_collections.FrozenConfigDict(fields), (1,))
+    assert older.loss({}, KEYS[0], batch)[0] == model.loss({}, KEYS[0], batch)[0]
+
+
 def test_a_flow_has_no_averages(build):
     with pytest.raises(UserError, match="knows no averages over spans of time"):
         build(zero).sample({}, KEYS[0], 2, sampler="jump")
+
+
+JOINED = [{"model__coupling": "exact"}, {"model__coupling": "given"}, {"model__gamma": 0.5}, {"data__source": "other"}]
+
+
+@pytest.mark.parametrize("fields", JOINED, ids=lambda fields: "-".join(map(str, *fields.items())))
+def test_samplers_that_take_noise_for_independent_are_refused(fields, build):
+    model, start = build(zero, **fields), jnp.ones((2, 1))
+    start = {"source": start} if "data__source" in fields else {"noise": start}
+    with pytest.raises(UserError, match="'ddim' takes noise for independent of the data"):
+        model.sample({}, KEYS[0], 2, sampler="ddim", **start)
+    np.testing.assert_allclose(model.sample({}, KEYS[0], 2, sampler="heun", num_steps=2, **start).x, 1)
