@@ -304,6 +304,33 @@ def jet():
     return flow("jet", conditioner(width=512, activation="gelu_tanh", heads=8), **own)
 
 
+def gbdt_oblivious():
+    """The `model` section of research.models.gbdt_oblivious, and the config of research.trees.fit."""
+    return config_dict.ConfigDict(
+        {
+            "name": "gbdt_oblivious",
+            "objective": "squared",  # of trees.objectives; with options: "quantile:alpha=0.8", "softmax:classes=3"
+            "num_trees": 1000,
+            "block": 10,  # trees in one step of the loop, whose metrics are those after them
+            "early_stopping": 0,  # trees without a lower loss on fit's eval_set; 0: none
+            "learning_rate": 0.1,
+            "depth": 6,
+            "l2_leaf_reg": 3.0,
+            "score_function": "cosine",  # cosine | l2: of splits
+            "random_strength": 0.0,  # noise on scores, in units of the gradients' root mean square
+            "borders": "greedy_log_sum",  # greedy_log_sum | quantile | uniform | xgboost | exact
+            "border_count": 254,
+            "missing": "min",  # min | max | learn | forbid: where missing values go
+            "leaf_method": "gradient",  # gradient | newton | newton_full (softmax) | exact
+            "leaf_iterations": 1,
+            "subsample": 1.0,  # share of the rows that are drawn for a tree
+            "bagging_temperature": 0.0,  # of the Bayesian bootstrap
+            "colsample_bytree": 1.0,  # share of the features that are drawn for a tree
+            "colsample_bylevel": 1.0,
+        }
+    )
+
+
 def one_pass():
     """The `sampler` section of a flow, whose inverse samples in one pass."""
     return config_dict.ConfigDict(
@@ -384,7 +411,8 @@ def tiny(config, **data_fields):
     """The experiment at a size that runs in seconds on a CPU; `data_fields` replace data where files may be absent."""
     config.train.update({"num_steps": 6, "log_every": 1, "eval_every": 3, "checkpoint_every": 3, "eval_examples": 32})
     config.data.update({"batch_size": 16, "size": 64, **data_fields})
-    config.optimizer.warmup_steps = 2
+    if "optimizer" in config:
+        config.optimizer.warmup_steps = 2
     if "net" in config:
         config.net.mlp.update({"width": 16, "depth": 2})
         config.net.unet.update({"channels": (8,), "blocks": 1})
@@ -395,6 +423,8 @@ def tiny(config, **data_fields):
         config.model.update({name: number for name, number in least.items() if name in config.model})
     if "sampler" in config:
         config.sampler.update({"num_samples": 32})
+    if "num_trees" in config.get("model", {}):
+        config.model.update({"num_trees": 12, "block": 2, "depth": 3, "border_count": 15})
     if "num_steps" in config.get("sampler", {}):
         config.sampler.num_steps = 2
     if "reflow" in config:

@@ -13,7 +13,6 @@ from absl import flags
 from launch import cli
 from research import data, evaluation, experiment, loop, precision, results, warm_start, workdir
 from research.errors import UserError
-from research.programs import gradient
 
 CONFIG = cli.config_flag()
 WORKDIR = cli.workdir_flag()
@@ -32,7 +31,7 @@ def train(config, path, init_from=None, profile=None):
     program = built.program
     if init_from:  # on a resume too: a run killed before its first checkpoint starts the same way again
         program = warm_start.from_workdir(program, cli.path(init_from))
-    batches = data.iterate(
+    batches = built.program.batch or data.iterate(
         built.dataset.fitted[0],
         built.config.data.batch_size,
         built.config.data.seed,
@@ -44,7 +43,7 @@ def train(config, path, init_from=None, profile=None):
     state = loop.run(program, batches, built.config, path, profile=profile)
     if jax.process_index():  # the others have the same weights; one writes
         return {}
-    params = jax.device_get(gradient.sampling_params(state))
+    params = jax.device_get(built.program.params(state))
     return results.finish(built, params, path)
 
 
@@ -52,6 +51,8 @@ def _cost(built):
     """One line: what the model costs, counted from shapes before anything is compiled."""
     params = jax.eval_shape(built.program.init, jax.random.key(0))["params"]
     found = evaluation.cost(built, params)
+    if not found:
+        return f"{built.config.model.name} on {built.dataset.train.size:,} rows"
     flops = found["cost/flops_per_example"]
     return f"{built.config.model.name}: {found['cost/parameters']:,} parameters, {flops:.3g} FLOPs an example, forward"
 

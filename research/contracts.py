@@ -85,3 +85,5 @@ class Program(NamedTuple):
     evaluate: Callable  # (state, key) -> metrics
     x64: bool = False  # the loop enters jax.enable_x64 around trace and call; no 64-bit leaf crosses this border
     explain: Callable | None = None  # (state, code, batch) -> str
+    params: Callable | None = None  # (state) -> params to sample, score and predict with
+    batch: dict | None = None  # what every step gets, where it is always the same: a whole table

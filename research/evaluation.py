@@ -76,7 +76,7 @@ def predict(experiment, params):
     """(logits [N, K] of the whole test set, its labels [N]) of a model that predicts."""
     call = jax.jit(experiment.model.predict)
     batches = data.epochs(experiment.dataset.test, experiment.config.data.batch_size)
-    parts = [(np.asarray(call(params, batch["x"])), batch["condition"]) for batch in batches]
+    parts = [(np.asarray(call(params, batch["x"])), batch.get("condition", batch.get("y"))) for batch in batches]
     return tuple(np.concatenate(part) for part in zip(*parts))
 
 
@@ -92,7 +92,9 @@ def evaluate_predictions(experiment, params, seed=0):
 
 
 def cost(experiment, params):
-    """{"cost/parameters", "cost/flops_per_example": of the loss, forward, matrix products alone}, from shapes."""
+    """{"cost/parameters", "cost/flops_per_example": of the loss, forward, products alone}, from shapes; {} of trees."""
+    if "params" not in params:
+        return {}
     example = next(data.epochs(experiment.dataset.train, 1))
     flops = costs.flops(experiment.model.loss, params, jax.random.key(0), example)
     return {"cost/parameters": costs.parameters(params["params"]), "cost/flops_per_example": flops}

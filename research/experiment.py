@@ -10,7 +10,7 @@ from ml_collections import config_dict
 from research import data, models, samplers
 from research.contracts import Model, Program
 from research.errors import UserError, nearest
-from research.programs import gradient
+from research.programs import boosting, gradient
 from research.workdir import flatten
 
 AT_LEAST = {  # a run would end in an obscure error, or never
@@ -69,7 +69,10 @@ def build(config):
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if config.model.name not in names:
         raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
-    model = importlib.import_module(f"research.models.{config.model.name}").make(config, dataset.shape)
+    module = importlib.import_module(f"research.models.{config.model.name}")
+    model = module.make(config, dataset.shape)
+    if getattr(module, "PROGRAM", None) == "boosting":
+        return Experiment(config, dataset, model, boosting.make(model, config, dataset))
     example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
 

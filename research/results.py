@@ -9,7 +9,6 @@ from research.atomic import replacing
 from research.errors import UserError
 from research.figures import grid
 from research.metrics import report
-from research.programs import gradient
 
 
 def load(path):
@@ -33,7 +32,7 @@ def restore_params(built, path):
         step, state = checkpoint.restore(manager, abstract)
     if state is None:
         raise UserError(f"{path} has no checkpoints yet; train it with launch.run --workdir={path}.")
-    return step, gradient.sampling_params(state)
+    return step, built.program.params(state)
 
 
 def write_samples(path, x, seed, nfe, condition=None):
@@ -63,6 +62,8 @@ def finish(built, params, path, seed=0):
 
 def exported(params):
     """What params.npz holds: the trained arrays, and, under "stats", what is not trained but belongs to them."""
+    if "params" not in params:
+        return params
     return {**params["params"], **{name: value for name, value in params.items() if name != "params"}}
 
 

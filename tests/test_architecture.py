@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 EVERYONE = {"contracts", "errors", "atomic"}
 HELPERS = {"precision", "workdir", "checkpoint", "metrics_writer", "mesh", "interrupts"}  # the loop's own
-MATH = {"noise", "parameterize", "samplers", "likelihood", "nets", "bijectors", "oracle", "transport"}
+MATH = {"noise", "parameterize", "samplers", "likelihood", "nets", "bijectors", "oracle", "transport", "trees"}
 ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EVERYONE
     "contracts": set(),
     "errors": set(),
@@ -32,7 +32,7 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "metrics": {"nets"},
     "figures": {"nets", "receptive_field", "results", "evaluation", "workdir", "data", "models"},
     "loop": HELPERS,
-    "programs": {"optimizers", "models"},
+    "programs": {"optimizers", "models", "trees"},
     **dict.fromkeys(HELPERS, HELPERS),
 }
 

@@ -2,7 +2,20 @@
 
 from ml_collections import config_dict
 
-from research.data import cifar10, digits, image_folder, imagenet, mnist, npz, pairs, synthetic, toy2d, uci
+from research.data import (
+    cifar10,
+    digits,
+    friedman,
+    image_folder,
+    imagenet,
+    mnist,
+    npz,
+    pairs,
+    synthetic,
+    tables,
+    toy2d,
+    uci,
+)
 from research.data.pipeline import epochs, iterate
 from research.data.source import Dataset, Source, from_arrays
 from research.errors import UserError, nearest
@@ -24,6 +37,11 @@ LOADERS = {  # data.name -> a function of the data section
     "imagenet32": imagenet.load,
     "imagenet64": imagenet.load,
     "uci_regression": uci.load,
+    "friedman": friedman.load,
+    "friedman_classes": friedman.load,
+    "california_housing": tables.load,
+    "adult": tables.load,
+    "agaricus": tables.load,
     "npz": npz.load,
     "image_folder": image_folder.load,
     "synthetic": synthetic.load,

@@ -12,7 +12,8 @@ class Source(NamedTuple):
     """Examples that are gathered by index; nothing is read before it is asked for."""
 
     size: int
-    gather: Callable  # (indices [B] int64) -> {"x": [B, ...]} and, where there are classes, "condition" [B] int32
+    # (indices [B] int64) -> {"x": [B, ...]} and "condition" [B] int32 where there are classes, "y" [B] of a table
+    gather: Callable
 
 
 class Dataset(NamedTuple):
@@ -27,6 +28,7 @@ class Dataset(NamedTuple):
     pairs: tuple | None = None  # Sources (train, test) of (noise, x) pairs that a model is trained on
     log_prob: Callable | None = None  # (x [B, 2]) -> [B], exact log-density in nats, a jax function; toy data only
     entropy: float | None = None  # nats
+    feature_names: tuple | None = None  # of the columns of a table with a target; its batches have "y"
 
     @property
     def fitted(self):
@@ -34,13 +36,15 @@ class Dataset(NamedTuple):
         return self.pairs or (self.train, self.test)
 
 
-def from_arrays(x, condition=None):
-    """A Source of x [N, ...] and labels [N]; memory maps stay on disk until rows are gathered."""
+def from_arrays(x, condition=None, y=None):
+    """A Source of x [N, ...] and labels [N] or targets y [N]; memory maps stay on disk until rows are gathered."""
 
     def gather(indices):
         batch = {"x": np.asarray(x[indices])}
         if condition is not None:
             batch["condition"] = np.asarray(condition[indices], np.int32)
+        if y is not None:
+            batch["y"] = np.asarray(y[indices], np.float32)
         return batch
 
     return Source(len(x), gather)

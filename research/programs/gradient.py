@@ -72,7 +72,7 @@ def make(model, config, example, heldout=()):
         layer = model.explain(state["params"], key, batch)
         return f"{tensor}, from what layer '{layer}' returns on," if layer else tensor
 
-    return Program(init, step, evaluate, explain=explain)
+    return Program(init, step, evaluate, explain=explain, params=sampling_params)
 
 
 def sampling_params(state):

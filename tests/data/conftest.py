@@ -81,6 +81,38 @@ def write_uci(folder, rows=20, columns=5, splits=1):
             (folder / f"index_{part}_{split}.txt").write_text("".join(f"{i}\n" for i in indices))
 
 
+def write_california(folder, rows=20):
+    """housing.csv of that name and form; x[i, j] = i + j / 100, the coasts in turn, no bedrooms in row 3."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = "longitude,latitude,housing_median_age,total_rooms,total_bedrooms,population,households,median_income"
+    lines = [f"{columns},median_house_value,ocean_proximity"]
+    for i in range(rows):
+        words = [f"{i + j / 100}" for j in range(9)] + [("INLAND", "NEAR BAY", "<1H OCEAN")[i % 3]]
+        words[4] = "" if i == 3 else words[4]
+        lines.append(",".join(words))
+    (folder / "housing.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_adult(folder, sizes=(12, 6)):
+    """adult.data and adult.test of those names and form; ages are row numbers, sexes take turns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, n, stop in zip(("adult.data", "adult.test"), sizes, ("", ".")):
+        rows = [
+            f"{i}, {('Private', '?', 'Never-worked')[i % 3]}, 77516, Bachelors, 13, Never-married, Sales, Husband, "
+            f"White, {('Male', 'Female')[i % 2]}, 2174, 0, 40, ?, {('<=50K', '>50K')[i % 4 == 1]}{stop}"
+            for i in range(n)
+        ]
+        (folder / name).write_text("|1x3 Cross validator\n" * bool(stop) + "\n".join(rows) + "\n\n")
+
+
+def write_agaricus(folder):
+    """Files of those names and form, with three features and three and two rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "featmap.txt").write_text("0\tcap=flat\ti\n1\todor=none\ti\n2\todor=foul\ti\n")
+    (folder / "agaricus.txt.train").write_text("1 1:1 3:1\n0 2:1\n0\n")
+    (folder / "agaricus.txt.test").write_text("0 1:1 2:1\n1 3:1\n")
+
+
 @pytest.fixture(scope="session")
 def section():
     """A function: name, dir, fields -> the data section of a config, as the programs pass it."""
@@ -102,6 +134,9 @@ def write():
         imagenet=write_imagenet,
         images=write_images,
         uci=write_uci,
+        california=write_california,
+        adult=write_adult,
+        agaricus=write_agaricus,
     )
 
 

@@ -35,6 +35,9 @@ FILES = {  # name -> (function that writes small files of the real form, more fi
     "imagenet32": (lambda w, d: w.imagenet(d / "imagenet32", 32), {}),
     "imagenet64": (lambda w, d: w.imagenet(d / "imagenet64", 64), {}),
     "uci_regression": (lambda w, d: w.uci(d / "uci_regression" / "power-plant"), {}),
+    "california_housing": (lambda w, d: w.california(d / "california_housing"), {}),
+    "adult": (lambda w, d: w.adult(d), {}),
+    "agaricus": (lambda w, d: w.agaricus(d / "agaricus"), {}),
     "npz": (lambda w, d: labelled_arrays(d), {}),
     "image_folder": (images, {"image_size": 8}),
     "synthetic": (lambda w, d: None, {"shape": (5, 5, 3), "levels": 256, "num_classes": 4, "size": 40}),
@@ -47,6 +50,11 @@ EXPECTED = {  # name -> shape, num_classes, levels, sizes of train and test
     "imagenet32": ((32, 32, 3), 1000, 256, 20, 2),
     "imagenet64": ((64, 64, 3), 1000, 256, 20, 2),
     "uci_regression": ((5,), None, None, 18, 2),
+    "california_housing": ((13,), None, None, 18, 2),
+    "adult": ((14,), None, None, 12, 6),
+    "agaricus": ((3,), None, None, 3, 2),
+    "friedman": ((10,), None, None, 100, 100),
+    "friedman_classes": ((10,), None, None, 100, 100),
     "npz": ((4, 4, 1), 3, 256, 12, 12),
     "image_folder": ((8, 8, 3), 2, 256, 6, 2),
     "synthetic": ((5, 5, 3), 4, 256, 40, 40),
@@ -78,7 +86,11 @@ def test_what_is_said_of_a_data_set_is_true(datasets, name):
         assert batch["x"].dtype == (np.float32 if dataset.levels is None else np.uint8)
         assert type(batch["x"]) is np.ndarray
         assert dataset.levels is None or batch["x"].max() < dataset.levels
-        assert set(batch) == ({"x"} if dataset.num_classes is None else {"x", "condition"})
+        said = {"condition": dataset.num_classes, "y": dataset.feature_names}
+        assert set(batch) == {"x"} | {key for key, value in said.items() if value is not None}
+        if "y" in batch:
+            assert batch["y"].shape == (source.size,) and batch["y"].dtype == np.float32
+            assert np.isfinite(batch["y"]).all() and len(dataset.feature_names) == dataset.shape[0]
         if dataset.num_classes is not None:
             assert batch["condition"].dtype == np.int32
             assert batch["condition"].min() >= 0 and batch["condition"].max() < dataset.num_classes

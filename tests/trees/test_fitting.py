@@ -1,0 +1,102 @@
+"""Fitting by a config: what users call, with tables whose answer is known."""
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+
+from configs import base
+from research import trees
+from research.errors import UserError
+from research.trees import fitting
+
+RNG = np.random.default_rng(0)
+X = RNG.random((400, 5)).astype(np.float32)
+Y = (10 * np.sin(np.pi * X[:, 0] * X[:, 1]) + 20 * (X[:, 2] - 0.5) ** 2 + 10 * X[:, 3] + 5 * X[:, 4]).astype(np.float32)
+NOISY = Y + RNG.normal(size=400).astype(np.float32)
+
+
+def config(**fields):
+    return ml_collections.FrozenConfigDict(
+        base.update(base.gbdt_oblivious(), **{"num_trees": 40, "depth": 4, "border_count": 31} | fields)
+    )
+
+
+def test_a_table_is_learned_and_the_same_key_gives_the_same_trees():
+    of, again = (trees.fit(X, Y, config(subsample=0.8), key=jax.random.key(3)) for _ in range(2))
+    other = trees.fit(X, Y, config(subsample=0.8), key=jax.random.key(4))
+    assert np.mean((trees.predict(of, X) - Y) ** 2) < 0.05 * Y.var()
+    np.testing.assert_array_equal(of.leaves, again.leaves)
+    assert not np.array_equal(of.leaves, other.leaves)
+
+
+@pytest.mark.parametrize("block", [1, 7, 40])
+def test_blocks_do_not_change_the_trees(block):
+    whole, parts = trees.fit(X, Y, config(block=13)), trees.fit(X, Y, config(block=block))
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_one_tree_of_one_split_by_hand():
+    # Four rows, -1 -1 3 3: the mean is 1, the split lies between, and leaves are -+2 times 2 / (2 + l2) times the rate.
+    x, y = np.arange(4.0)[:, None], np.array([-1.0, -1, 3, 3])
+    of = trees.fit(x, y, config(num_trees=1, depth=1, l2_leaf_reg=2.0, learning_rate=0.5, score_function="l2"))
+    (tree,) = trees.describe(of)["trees"]
+    assert tree["splits"][0]["border"] == 1.5
+    np.testing.assert_allclose(trees.predict(of, x), [0.5, 0.5, 1.5, 1.5], rtol=1e-6)
+
+
+def test_early_stopping_keeps_the_trees_up_to_the_least_loss():
+    fields = {"num_trees": 300, "learning_rate": 0.5, "early_stopping": 20, "block": 16}
+    held = RNG.random((200, 5)).astype(np.float32)
+    target = (
+        10 * np.sin(np.pi * held[:, 0] * held[:, 1]) + 20 * (held[:, 2] - 0.5) ** 2 + 10 * held[:, 3] + 5 * held[:, 4]
+    )
+    target = (target + RNG.normal(size=200)).astype(np.float32)
+    stopped = trees.fit(X, NOISY, config(**fields), eval_set=(held, target))
+    whole = trees.fit(X, NOISY, config(**fields | {"early_stopping": 0}))
+    losses = [np.mean((np.asarray(raw)[:, 0] - target) ** 2) for raw in trees.staged(whole, held)]
+    size = len(stopped.feature)
+    least = losses[: size + 20]
+    assert size == int(np.argmin(least)) + 1 < 280
+    np.testing.assert_array_equal(stopped.leaves, whole.leaves[:size])
+
+
+def test_a_weight_is_so_many_copies():
+    weight = RNG.integers(1, 4, 60)
+    copies = np.repeat(np.arange(60), weight)
+    fields = config(num_trees=5, borders="exact", l2_leaf_reg=0.0)  # which CatBoost scales by the mean weight
+    weighted = trees.fit(X[:60], Y[:60], fields, sample_weight=weight)
+    repeated = trees.fit(X[copies], Y[copies], fields)
+    np.testing.assert_array_equal(weighted.feature, repeated.feature)
+    np.testing.assert_allclose(trees.predict(weighted, X), trees.predict(repeated, X), rtol=1e-4)
+
+
+def test_classes_have_probabilities():
+    label = np.searchsorted(np.quantile(Y, [0.5, 0.8]), Y)
+    three = trees.fit(X, label, config(objective="softmax:classes=3", learning_rate=0.3))
+    p = trees.predict(three, X)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    assert np.mean(p.argmax(axis=1) == label) > 0.9
+    two = trees.fit(X, label > 0, config(objective="logistic", leaf_method="newton"))
+    assert np.mean((trees.predict(two, X) > 0.5) == (label > 0)) > 0.95
+
+
+def test_options_of_an_objective():
+    assert fitting.get_objective("softmax:classes=4").outputs == 4
+    low, high = (trees.fit(X, NOISY, config(objective=f"quantile:alpha={a}", leaf_method="exact")) for a in (0.1, 0.9))
+    assert np.mean(trees.predict(low, X) <= trees.predict(high, X)) > 0.97
+
+
+MISTAKES = {
+    "one target for each row": lambda: trees.fit(X, Y[:-1], config()),
+    "needs an eval_set to watch": lambda: trees.fit(X, Y, config(early_stopping=5)),
+    "'alpha' is no NAME=NUMBER": lambda: trees.fit(X, Y, config(objective="quantile:alpha")),
+    "'logistic' has no such options: alpha=0.5": lambda: trees.fit(X, Y > 5, config(objective="logistic:alpha=0.5")),
+    "the objective is 'sqared'; did you mean 'squared'": lambda: trees.fit(X, Y, config(objective="sqared")),
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_mistakes_are_a_sentence(message):
+    with pytest.raises(UserError, match=message):
+        MISTAKES[message]()
