@@ -44,6 +44,11 @@ class Ensemble:
     objective: str = dataclasses.field(metadata={"static": True})
     names: tuple | None = dataclasses.field(metadata={"static": True})  # of the features
 
+    @property
+    def loss_name(self):
+        """The objective's name without its options."""
+        return self.objective.partition(":")[0]
+
 
 def collect(trees, borders, start, objective):
     """The Ensemble of trees (as boosting.Trees), the binning.Borders they count, start [K] and the objective's name."""
@@ -53,6 +58,12 @@ def collect(trees, borders, start, objective):
     of_trees = (getattr(trees, name) for name in OF_TREES)
     rest = (jnp.asarray(start, jnp.float32), jnp.asarray(values), jnp.asarray(borders.counts))
     return Ensemble(*of_trees, *rest, borders.side, borders.missing, objective, borders.names)
+
+
+def objective_of(loss_name, outputs):
+    """The objective of an imported model, with the number of its outputs where the loss takes one."""
+    counted = {"softmax": "classes", "multi_squared": "outputs"}
+    return f"{loss_name}:{counted[loss_name]}={outputs}" if loss_name in counted else loss_name
 
 
 def borders_of(ensemble):

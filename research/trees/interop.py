@@ -57,8 +57,8 @@ def to_catboost(of, classes=None):
         }
         for t in range(len(feature))
     ]
-    info = {"params": {"loss_function": {"type": LOSSES.get(of.objective, "RMSE"), "params": {}}}}
-    if of.objective in ("logistic", "softmax"):
+    info = {"params": {"loss_function": {"type": LOSSES.get(of.loss_name, "RMSE"), "params": {}}}}
+    if of.loss_name in ("logistic", "softmax"):
         info["class_params"] = _classes(range(max(2, len(of.start))) if classes is None else classes)
     return {
         "features_info": {"float_features": features},
@@ -113,7 +113,7 @@ def from_catboost(model):
     cover = jnp.asarray(np.reshape(cover, (len(trees), -1)), jnp.float32)
     no_side = jnp.zeros(feature.shape, bool)
     found = Trees(jnp.asarray(feature), jnp.asarray(threshold), no_side, None, leaves, cover, None)
-    return ensemble.collect(found, borders, bias, names[loss])
+    return ensemble.collect(found, borders, bias, ensemble.objective_of(names[loss], outputs))
 
 
 def _classes(labels):

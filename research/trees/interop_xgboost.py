@@ -27,13 +27,13 @@ def to_xgboost(of):
     """
     if not len(of.feature):
         raise UserError("the ensemble has no trees; XGBoost's JSON needs at least one.")
-    name, zero = OBJECTIVES.get(of.objective, OBJECTIVES["squared"])
+    name, zero = OBJECTIVES.get(of.loss_name, OBJECTIVES["squared"])
     outputs, leaves = len(of.start), np.array(of.leaves, np.float64)
     leaves[0] += np.asarray(of.start)
     trees = [_tree(of, t, leaves[t, :, k], t * outputs + k) for t in range(len(leaves)) for k in range(outputs)]
-    several = of.objective == "softmax"
+    several = of.loss_name == "softmax"
     extra = {"softmax_multiclass_param": {"num_class": str(outputs)}} if several else {}
-    extra |= {"poisson_regression_param": {"max_delta_step": "0.7"}} if of.objective == "poisson" else {}
+    extra |= {"poisson_regression_param": {"max_delta_step": "0.7"}} if of.loss_name == "poisson" else {}
     model = {
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
         "iteration_indptr": list(range(0, len(trees) + 1, outputs)),
@@ -145,9 +145,8 @@ def from_xgboost(model):
     found = Trees(*map(jnp.asarray, (feature, threshold, right, np.float32(gain), np.float32(leaves))), None, None)
     base = np.array(param["base_score"].strip("[]").split(","), np.float64)
     start = np.broadcast_to(SCORE.get(name, lambda score: score)(base), outputs)
-    return ensemble.collect(
-        found, borders, start, "multi_squared" if outputs > 1 and names[name] == "squared" else names[name]
-    )
+    loss = "multi_squared" if outputs > 1 and names[name] == "squared" else names[name]
+    return ensemble.collect(found, borders, start, ensemble.objective_of(loss, outputs))
 
 
 def _read(tree, number):

@@ -10,6 +10,7 @@ import pytest
 
 from research.errors import UserError
 from research.trees import ensemble, explain, interop, interop_xgboost
+from research.trees.fitting import get_objective
 from tests.peers import tables
 from tests.trees.made import random
 
@@ -69,7 +70,8 @@ def test_a_file_of_the_peer_predicts_here_as_there(peer, name):
     kept = KEPT[peer][name]
     x, truth = tables.load(kept["table"])[0][:40], np.array(kept["predictions"])
     made = LAYS[peer][1](kept["model"])
-    assert made.objective == OBJECTIVES[name]
+    assert made.loss_name == OBJECTIVES[name]
+    assert get_objective(made.objective).outputs == len(made.start)  # so that it can predict
     found = ensemble.predict_raw(made, x)
     np.testing.assert_allclose(found.ravel(), truth.ravel(), rtol=1e-6, atol=1e-6 * truth.std())
     again = LAYS[peer][1](through_json(LAYS[peer][0](made)))
