@@ -71,8 +71,11 @@ def overrides(file, name):
 
 def evaluate_each(built, step, params, path, name, options, chosen):
     """Prints a row of JSON for each of {label: options}, and all of them as a table."""
-    for own in chosen.values():
-        sampler_flags.check(built.config, options | own)
+    for label, own in chosen.items():
+        try:
+            sampler_flags.check(built.config, options | own)
+        except UserError as error:
+            raise UserError(f"row {label}: {error}") from None
 
     def say(label, row):
         print(evaluation.dumps({"trial": label} | row), flush=True)

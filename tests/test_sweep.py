@@ -44,8 +44,9 @@ def test_mistakes_name_the_field(overrides, words):
 
 def test_trials_of_a_file():
     trials = sweep.trials(sweep.load_module(FILE), "time_density", CONFIG)
-    assert [name for name, _ in trials] == ["time_density=uniform", "time_density=logit_normal"]
-    assert [config.model.time_density for _, config in trials] == ["uniform", "logit_normal"]
+    names = ("uniform", "logit_normal", "mode", "u_shaped")
+    assert [name for name, _ in trials] == [f"time_density={name}" for name in names]
+    assert [config.model.time_density for _, config in trials] == list(names)
 
 
 def test_an_unknown_sweep_names_the_nearest():
