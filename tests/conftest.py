@@ -26,6 +26,13 @@ jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_let_go():
+    """Each compiled program holds some forty memory maps, of which Linux gives a process 65,530, and then it crashes."""
+    yield
+    jax.clear_caches()
+
+
 def line_program():
     """Least squares on a line: a Program small enough to be driven a thousand steps a second."""
 
