@@ -28,7 +28,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 @pytest.fixture(scope="module", autouse=True)
 def _programs_are_let_go():
-    """Each compiled program holds some forty memory maps, of which Linux gives a process 65,530, and then it crashes."""
+    """A compiled program holds some forty memory maps, of which Linux gives a process 65,530; beyond, it crashes."""
     yield
     jax.clear_caches()
 
