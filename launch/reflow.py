@@ -47,7 +47,7 @@ def main():
 
 
 def stored(path):
-    """The config of the run in `path`, without what was filled in. Raises UserError where there is none."""
+    """The config of the run in `path`. Raises UserError where there is none."""
     return config_dict.ConfigDict(workdir.load_config(path))
 
 

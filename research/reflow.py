@@ -12,7 +12,6 @@ import numpy as np
 from research import evaluation, noise, results, sampler_table, sampling, sweep, transport, workdir
 from research.encoding import encode
 from research.errors import UserError
-from research.samplers import heun
 
 FILE = "transport.json"  # in a workdir: what `measure` found
 TIMES, MEASURED, MEASURED_FEW = 64, 256, 4096  # steps; samples that straightness is measured on, of few dimensions
@@ -41,8 +40,8 @@ def round_config(config, pairs, **changes):
     """
     if config.model.name != "rectified_flow":
         raise UserError(f"reflow is for model.name 'rectified_flow', not '{config.model.name}'.")
-    fixed = {"data.pairs": str(pairs), "sampler.guidance": 1.0, "model.coupling": "given", "model.gamma": 0.0}
-    fixed["model.interpolant"] = "linear"
+    line = {"model.interpolant": "linear", "model.gamma": 0.0, "model.coupling": "given"}
+    fixed = {"data.pairs": str(pairs), "sampler.guidance": 1.0} | line
     return sweep.override(config, fixed | _fields(config.reflow.round) | changes)
 
 
@@ -88,7 +87,7 @@ def measure(built, params, seed=0):
     @jax.jit
     def measured(params, x1):
         field = built.model.field(params, n, condition)
-        curve, x0 = transport.straightness_curve(field, x1, times), heun.sample(field, noise.rectified(), x1, times).x
+        x0, curve = transport.follow(field, x1, times)
         found = {"straightness": -jnp.trapezoid(curve, times), "curve": curve}
         for p in (1, 2):
             found[f"cost_{p}"] = transport.transport_cost(x0, x1, p)

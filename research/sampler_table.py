@@ -19,8 +19,6 @@ COLUMNS = {  # of a row: heading of the table
     "classifier/confident": "confident",
     "classifier/agreement": "agreement",
 }
-
-
 FEW = "few_steps"  # the name of the sweep below
 
 

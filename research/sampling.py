@@ -47,7 +47,9 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         raise UserError(f"a {experiment.config.model.name} predicts and has no samples: see its predictions.npz.")
     _check_condition(condition, experiment.config.data.num_classes)
     options |= {"rounded": False} if ends else {}
-    source = experiment.dataset.source and (experiment.dataset.source[0] if ends else chain(*experiment.dataset.source))
+    source = experiment.dataset.source and experiment.dataset.source[0]
+    if source and not ends:
+        source = data.chain(experiment.dataset.source[1], source)
     size, number = sizes(num_samples)
     devices = jax.local_devices() if size >= SPLIT_FROM * jax.local_device_count() else jax.local_devices()[:1]
     # Rows that fill up the devices are left out again: threefry draws the others the same numbers with and without.
@@ -82,17 +84,6 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         if ends and condition is not None:
             found["condition"] = condition[i * size : (i + 1) * size]
         yield found if ends else found["x"], nfe
-
-
-def chain(train, test):
-    """A Source of the test examples first: as long as they last, samples start from what training has not seen."""
-
-    def gather(indices):
-        late = np.maximum(indices - test.size, 0)
-        first, then = test.gather(np.minimum(indices, test.size - 1))["x"], train.gather(late)["x"]
-        return {"x": np.where((indices < test.size).reshape(-1, *[1] * (first.ndim - 1)), first, then)}
-
-    return data.Source(train.size + test.size, gather)
 
 
 def _unrounded(source, i, size, seed):

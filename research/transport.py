@@ -25,7 +25,12 @@ def straightness(field, x, times):
 
 
 def straightness_curve(field, x, times):
-    """E|(x_1 - x_0) - v(x_t, t)|^2 [S + 1] at each of the times: summed over coordinates, averaged over the batch.
+    """E|(x_1 - x_0) - v(x_t, t)|^2 [S + 1] at each of the times: summed over coordinates, averaged over the batch."""
+    return follow(field, x, times)[1]
+
+
+def follow(field, x, times):
+    """(x_0 [B, ...], `straightness_curve` [S + 1]) of the flow that carries x.
 
     Heun's steps carry x [B, ...], drawn at times[0], down to times[-1]. Times may stop short of 1 or 0 where the field
     is singular: x_1 - x_0 is then the whole way over the time it took. Raises UserError for times that do not fall.
@@ -37,7 +42,7 @@ def straightness_curve(field, x, times):
         x_t, t = point
         return transport_cost(field(x_t, t).velocity, slope)
 
-    return jax.lax.map(at, (walk.trajectory, walk.times))
+    return walk.x, jax.lax.map(at, (walk.trajectory, walk.times))
 
 
 def transport_cost(x0, x1, p=2):

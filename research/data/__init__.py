@@ -17,10 +17,10 @@ from research.data import (
     uci,
 )
 from research.data.pipeline import epochs, iterate
-from research.data.source import Dataset, Source, from_arrays
+from research.data.source import Dataset, Source, chain, from_arrays
 from research.errors import UserError, nearest
 
-__all__ = ["LOADERS", "Dataset", "Source", "epochs", "from_arrays", "iterate", "load"]
+__all__ = ["LOADERS", "Dataset", "Source", "chain", "epochs", "from_arrays", "iterate", "load"]
 
 LOADERS = {  # data.name -> a function of the data section
     "digits": digits.load,

@@ -50,6 +50,18 @@ def from_arrays(x, condition=None, y=None):
     return Source(len(x), gather)
 
 
+def chain(first, then):
+    """A Source of the "x" of `first`, and, behind them, of those of `then`."""
+
+    def gather(indices):
+        early = indices < first.size
+        a = first.gather(np.minimum(indices, first.size - 1))["x"]
+        b = then.gather(np.maximum(indices - first.size, 0))["x"]
+        return {"x": np.where(early.reshape(-1, *[1] * (a.ndim - 1)), a, b)}
+
+    return Source(first.size + then.size, gather)
+
+
 def holdout(n, seed, where):
     """(train indices, test indices) of n examples: a tenth, at least one, is held out at random.
 

@@ -57,10 +57,11 @@ def make(config, data_shape, denoiser):
         return x * params["stats"]["std"] + params["stats"]["mean"] if standardize else decode(x, levels)
 
     parts = Parts(config, tuple(data_shape), denoiser, field, enter, leave)
-    functions = [functools.partial(function, parts) for function in (loss, sample, log_prob, field_of)]
-    loss_of, sample_of, log_prob_of, followed = functions
+    of_loss, of_sample, of_log_prob, of_field = (
+        functools.partial(f, parts) for f in (loss, sample, log_prob, field_of)
+    )
     # Of the density of another data set at t = 1 nothing is known.
-    return Model(init, loss_of, sample_of, None if config.data.get("source") else log_prob_of, field=followed)
+    return Model(init, of_loss, of_sample, None if config.data.get("source") else of_log_prob, field=of_field)
 
 
 def told_span(denoiser, t, to=None):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import UserError
+from research.figures import canvas
 from research.nets.activations import TABLE
 
 COLUMNS = 4
@@ -33,13 +33,9 @@ def _plain(values):
 
 def draw(points):
     """A matplotlib Figure of `points()`, a panel for each curve. Raises UserError where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib, which is not installed: pip install '.[figures]'.") from None
     curves = points["curves"]
     rows = -(-len(curves) // COLUMNS)
-    figure = Figure(figsize=(3 * COLUMNS, 2.1 * rows + 0.5), layout="constrained")
+    figure = canvas.figure(3 * COLUMNS, 2.1 * rows + 0.5)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, (name, curve) in zip(panels, curves.items()):
         panel.axhline(0, color="0.8", linewidth=0.8)

@@ -4,6 +4,7 @@ import json
 import math
 
 from research.errors import UserError
+from research.figures import canvas
 
 MEASURES = {"sliced_wasserstein": "sliced W2", "frechet": "Frechet distance"}
 COLUMNS = ("nfe", *(f"{measure}/{row}" for measure in MEASURES for row in ("ours", "floor")))
@@ -69,12 +70,8 @@ def _text(number):
 
 def draw(points):
     """A matplotlib Figure: both distances by evaluations, the straightness over time where it was measured."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install '.[figures]'.") from None
     curves = [(i, run) for i, run in enumerate(points.values()) if "curve" in run]
-    figure = Figure(figsize=(14 if curves else 9.5, 5), layout="constrained")
+    figure = canvas.figure(14 if curves else 9.5, 5)
     axes = figure.subplots(1, 3 if curves else 2)
     for axis, (measure, title) in zip(axes, MEASURES.items()):
         for i, (name, run) in enumerate(points.items()):

@@ -3,6 +3,7 @@
 import json
 
 from research.errors import UserError
+from research.figures import canvas
 
 NOTHING = 1e-30  # what is drawn for an error that has underflowed
 
@@ -28,11 +29,7 @@ def _layers(result, prefix):
 
 def draw(points):
     """A matplotlib Figure: the error's norm in front of each layer, untrained at the left, trained at the right."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install '.[figures]'.") from None
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = canvas.figure(10, 4.5)
     axes = figure.subplots(1, 2, sharey=True)
     lines = ["-", "--", ":", "-."]
     for axis, when, title in zip(axes, ("start", "trained"), ("untrained", "trained")):

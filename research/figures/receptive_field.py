@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import UserError
+from research.figures import canvas
 
 DEPTHS = (4, 8, 16, 32, 64)
 CURVES = {"uniform weights": "#0072B2", "random weights": "#D55E00", "random weights, relu": "#009E73"}  # Okabe and Ito
@@ -56,7 +56,7 @@ def _stack(x, weights, relu):
 
 def draw(points):
     """A matplotlib Figure of `points()`: ratios against depth, both logarithmic, beside the line 1 / sqrt(depth)."""
-    figure = _figure(6, 4)
+    figure = canvas.figure(6, 4)
     panel = figure.subplots()
     depth = np.array(points["depth"])
     for (name, ratios), marker in zip(points["curves"].items(), MARKERS):
@@ -96,7 +96,7 @@ def field_points(field, rows=None):
 
 def draw_field(points, title=""):
     """A matplotlib Figure of `field_points()`: the growth by layer where there are rows, and the gradient's map."""
-    figure = _figure(10 if points["layers"] else 5.5, 4.4)
+    figure = canvas.figure(10 if points["layers"] else 5.5, 4.4)
     panels = figure.subplots(1, 2 if points["layers"] else 1, squeeze=False)[0]
     if points["layers"]:
         _draw_growth(panels[0], points)
@@ -141,12 +141,3 @@ def _draw_map(figure, panel, gradient, points):
     panel.legend(loc="lower right", fontsize=8, framealpha=0.7, facecolor="0.3", labelcolor="white")
     panel.set(xlabel="column (pixels)", ylabel="row (pixels)", title="effective field of the centre unit")
     figure.colorbar(image, ax=panel, label="gradient / its maximum")
-
-
-def _figure(width, height):
-    """An empty Figure. Raises UserError where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib, which is not installed: pip install '.[figures]'.") from None
-    return Figure(figsize=(width, height), layout="constrained")

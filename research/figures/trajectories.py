@@ -10,6 +10,7 @@ import numpy as np
 from research import evaluation, results, workdir
 from research.data import pairs
 from research.errors import UserError
+from research.figures import canvas
 from research.models import rectified_flow
 
 RADIUS, STEPS = 0.1, 32  # of a crossing, in the data's unit; of Heun's method
@@ -82,11 +83,7 @@ def crossings(lines, radius=RADIUS):
 
 def draw(points):
     """A matplotlib Figure, a row a run: the lines of training at the left, the flow's paths at the right."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install '.[figures]'.") from None
-    figure = Figure(figsize=(9, 4.6 * len(points)), layout="constrained")
+    figure = canvas.figure(9, 4.6 * len(points))
     rows = figure.subplots(len(points), 2, squeeze=False, sharex="row", sharey="row")
     for axes, (name, run) in zip(rows, points.items()):
         lines = f"{run['crossings']} of {run['pairs']} pairs cross" if run["lines"] else "its pairs are gone"

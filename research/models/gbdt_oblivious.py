@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from research.contracts import Model
 from research.errors import UserError
-from research.trees import ensemble, fitting
+from research.trees import binning, ensemble, fitting
 
 PROGRAM = "boosting"  # what trains it
 ARRAYS = (*ensemble.OF_TREES, "start", "borders", "counts")  # its params
@@ -14,8 +14,8 @@ ARRAYS = (*ensemble.OF_TREES, "start", "borders", "counts")  # its params
 def make(config, data_shape):
     """Model of rows of shape [F], from the `model` section: it predicts raw scores [B, K]. Raises UserError.
 
-    params are the arrays of an Ensemble; a tree that has not grown yet adds nothing. The loss has
-    the metrics mse or accuracy beside it.
+    params are the arrays of an Ensemble; a tree that has not grown yet adds nothing. The loss has the metrics mse or
+    accuracy beside it.
     """
     if len(data_shape) != 1:
         raise UserError(f"trees take rows of a table, not examples of shape {data_shape}: choose another data.name.")
@@ -35,8 +35,8 @@ def make(config, data_shape):
 def ensemble_of(config, params, names=None):
     """The Ensemble that params describe."""
     fields = config.model
-    side = "right" if fields.borders == "xgboost" else "left"
-    return ensemble.Ensemble(*(params[name] for name in ARRAYS), side, fields.missing, fields.objective, names)
+    rest = (binning.side_of(fields.borders), fields.missing, fields.objective, names)
+    return ensemble.Ensemble(*(params[name] for name in ARRAYS), *rest)
 
 
 def metrics(objective, score, y):

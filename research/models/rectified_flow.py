@@ -64,12 +64,9 @@ def make(config, data_shape):
     def distance(error):  # Song & Dhariwal (2024), eq. 7
         return jnp.sqrt(jnp.mean(error**2, axis=1) + fields.huber**2) - fields.huber
 
-    denoiser = diffusion.Denoiser(process, "velocity", draw_times, weigh, couple=coupling(config))
-    if fields.huber:
-        denoiser = denoiser._replace(distance=distance)
-    denoiser = denoiser._replace(gamma=gamma if fields.gamma else None)
-    joined = fields.coupling != "independent" or bool(fields.gamma)
-    return diffusion.make(config, data_shape, denoiser._replace(only_velocity=joined))
+    own = {"couple": coupling(config), "only_velocity": fields.coupling != "independent" or bool(fields.gamma)}
+    own |= ({"distance": distance} if fields.huber else {}) | ({"gamma": gamma} if fields.gamma else {})
+    return diffusion.make(config, data_shape, diffusion.Denoiser(process, "velocity", draw_times, weigh, **own))
 
 
 def fields_of(config):

@@ -18,8 +18,8 @@ def make(model, config, dataset):
     Raises UserError where train.num_steps is not the number of blocks, for a table without targets, and for more than
     one device.
     """
-    fields, steps = config.model, -(-config.model.num_trees // config.model.block)
-    if config.train.num_steps != steps or fields.num_trees % fields.block:
+    fields = config.model
+    if fields.num_trees != config.train.num_steps * fields.block:
         raise UserError(
             f"model.num_trees is {fields.num_trees} in blocks of {fields.block}: it must be a multiple of block, "
             f"and train.num_steps, which is {config.train.num_steps}, their ratio."

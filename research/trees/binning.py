@@ -37,6 +37,11 @@ class Borders(NamedTuple):
         return int(self.counts.max()) + 1
 
 
+def side_of(kind):
+    """The side of borders of that kind: XGBoost sends what lies on one to the right."""
+    return "right" if kind == "xgboost" else "left"
+
+
 def find(x, kind="quantile", count=254, weight=None, missing="min", names=None):
     """The Borders of the rows of x, of any form that `blocks.read` takes; at most `count` finite ones a feature.
 
@@ -70,7 +75,7 @@ def find(x, kind="quantile", count=254, weight=None, missing="min", names=None):
     for (v, w), has in zip(summaries, has_missing):
         fewer = has and missing in ("min", "max")  # the border of NaN counts, as CatBoost's does
         values.append(KINDS[kind](v, w, count - fewer) if len(v) > 1 else v[:0])
-    return _borders(values, "right" if kind == "xgboost" else "left", missing, has_missing, names)
+    return _borders(values, side_of(kind), missing, has_missing, names)
 
 
 def given(values, side="left", missing="min", names=None):

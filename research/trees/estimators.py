@@ -31,7 +31,6 @@ RANGES = {  # of parameters: type, least, greatest, which of the two belong to i
     "leaf_iterations": (WHOLE, 1, None, "left"),
     "early_stopping": (WHOLE, 0, None, "left"),
 }
-SCORES = ("cosine", "l2")
 LOSSES = {"squared_error": "squared", "absolute_error": "absolute", "log_loss": "auto"}  # scikit-learn's: ours
 LEAVES = {"absolute": "exact", "quantile": "exact", "logistic": "newton", "softmax": "newton", "exponential": "newton"}
 ROWS = dict(dtype=np.float32, ensure_all_finite="allow-nan")  # of validate_data
@@ -103,8 +102,6 @@ class _Boosting(BaseEstimator):
         """self, fitted to X [N, F], NaN where a value is missing, y [N] and weights [N]; eval_set = (X, y)."""
         for name, (kind, low, high, ends) in RANGES.items():
             check_scalar(getattr(self, name), name, kind, min_val=low, max_val=high, include_boundaries=ends)
-        if self.score_function not in SCORES:
-            raise ParameterError(f"score_function is '{self.score_function}'; {nearest(self.score_function, SCORES)}")
         X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import UserError
+from research.errors import UserError, nearest
 from research.trees import binning, blocks, boosting, ensemble, objectives, oblivious
 
 
@@ -23,49 +23,41 @@ def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
     codes = binning.apply(borders, x)
     if codes.shape[1] != len(y):
         raise UserError(f"x has {codes.shape[1]} rows and y {len(y)}; give one target for each row.")
-    watched = None if eval_set is None else (binning.apply(borders, eval_set[0]), targets(eval_set[1], objective))
+    if config.early_stopping and eval_set is None:
+        raise UserError(f"early_stopping is {config.early_stopping} trees; it needs an eval_set to watch.")
+    if config.early_stopping:
+        held_out = binning.apply(borders, eval_set[0]), targets(eval_set[1], objective)
     key = jax.random.key(0) if key is None else key
     state = boosting.init(y, weight, objective, key)
-    start, blocks, watch = state.score[0], [], Watch(config, objective, watched, state.score[0])
-    while (left := config.num_trees - int(state.tree)) and not watch.is_over:
+    start, grown, losses = state.score[0], [], []
+    score = start
+    while (left := config.num_trees - int(state.tree)) and not is_over(losses, config.early_stopping):
         args = (codes, borders.counts, y, weight, objective, options, key, min(config.block, left), state)
         state, trees = boosting.boost(*args)
-        blocks.append(trees)
-        watch.look(ensemble.collect(trees, borders, 0 * start, objective.name))
-    trees = jax.tree.map(lambda *parts: jnp.concatenate(parts), *blocks)
-    return ensemble.first(ensemble.collect(trees, borders, start, config.objective), watch.best)
+        grown.append(trees)
+        if config.early_stopping:
+            score, found = watched(
+                ensemble.collect(trees, borders, 0 * start, objective.name), objective, score, *held_out
+            )
+            losses += found
+    trees = jax.tree.map(lambda *parts: jnp.concatenate(parts), *grown)
+    best = int(np.argmin(losses)) + 1 if losses else None
+    return ensemble.first(ensemble.collect(trees, borders, start, config.objective), best)
 
 
-class Watch:
-    """The loss of an evaluation set, tree by tree; without one it is never over."""
+def watched(block, objective, score, codes, y):
+    """(scores [N, K] after the trees of an Ensemble that starts from 0, the mean loss after each) on codes, y."""
+    losses = []
+    for i in range(len(block.feature)):
+        one = dataclasses.replace(block, **ensemble.some(block, slice(i, i + 1)))
+        score = score + ensemble.predict_codes(one, codes)
+        losses.append(float(jnp.mean(jax.vmap(objective.loss)(score, y))))
+    return score, losses
 
-    def __init__(self, config, objective, watched, start):
-        self.patience, self.objective, self.watched = config.early_stopping, objective, watched
-        self.losses, self.start = [], start
-        if self.patience and watched is None:
-            raise UserError(f"early_stopping is {self.patience} trees; it needs an eval_set to watch.")
-        if watched is not None:
-            self.score = jnp.broadcast_to(start, (len(watched[1]), len(start)))
 
-    @property
-    def best(self):
-        """How many trees have the least loss; None for all."""
-        return int(np.argmin(self.losses)) + 1 if self.patience else None
-
-    @property
-    def is_over(self):
-        """Whether the least loss lies so many trees back."""
-        return bool(self.patience and self.losses) and len(self.losses) - self.best >= self.patience
-
-    def look(self, block):
-        """Adds the losses after each tree of an Ensemble that starts from 0."""
-        if not self.patience:
-            return
-        codes, y = self.watched
-        for i in range(len(block.feature)):
-            one = dataclasses.replace(block, **ensemble.some(block, slice(i, i + 1)))
-            self.score = self.score + ensemble.predict_codes(one, codes)
-            self.losses.append(float(jnp.mean(jax.vmap(self.objective.loss)(self.score, y))))
+def is_over(losses, patience):
+    """Whether the least loss lies `patience` trees back."""
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 def predict(of, x):
@@ -95,7 +87,11 @@ def objective_of(config):
 
 
 def options_of(config):
-    """boosting.Options of a config."""
+    """boosting.Options of a config. Raises UserError for an unknown score."""
+    if config.score_function not in oblivious.SCORES:
+        raise UserError(
+            f"score_function is '{config.score_function}'; {nearest(config.score_function, oblivious.SCORES)}"
+        )
     tree = oblivious.Options(
         depth=config.depth,
         l2=config.l2_leaf_reg,

@@ -13,13 +13,15 @@ from jax import lax
 from research.errors import is_known
 from research.trees import histogram
 
+SCORES = ("cosine", "l2")
+
 
 class Options(NamedTuple):
     """How trees grow. Numbers but depth may be traced."""
 
     depth: int = 6
     l2: float = 3.0
-    score: str = "cosine"  # or "l2"
+    score: str = "cosine"  # one of SCORES
     random_strength: float = 0.0  # noise on scores, in units of the gradients' root mean square
     tree_features: float = 1.0  # share of the features that are drawn for a tree
     level_features: float = 1.0  # share of those that are drawn for a level

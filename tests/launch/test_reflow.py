@@ -157,3 +157,16 @@ def test_asked_to_stop_between_two_shards(tmp_path):
     said = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
     assert process.exitcode == 75 and "the same command goes on from there" in said
     assert not (path / "round_2").exists()
+
+
+def test_a_sweep_over_reflow_runs_the_whole_of_it(tmp_path):
+    file = tmp_path / "one.py"
+    file.write_text(
+        "from configs.reflow_toy2d import get_config\n\n\ndef sweep_rounds():\n    yield {'reflow.rounds': 0}\n"
+    )
+    arguments = [f"--config={file}:tiny", "--config.sampler.name=euler", "--sweep=rounds", f"--workdir={tmp_path}/s"]
+    done = call("sweep", *arguments, "--notable")
+    assert done.returncode == 0, done.stderr
+    (line,) = (json.loads(line) for line in done.stdout.splitlines())
+    student = json.loads((tmp_path / "s" / "rounds=0" / "student_1" / "evaluation.json").read_text())
+    assert line["sliced_wasserstein/ours"] == student["sliced_wasserstein/ours"]

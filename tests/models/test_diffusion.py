@@ -11,6 +11,7 @@ from research import noise, oracle
 from research.errors import UserError
 from research.models import ddpm, edm, ode_diffusion, rectified_flow, score_sde
 from research.nets import build as nets
+from tests.models import laws
 
 MEAN, STD, SIGMA_DATA, N = 0.7, 0.5, 0.4, 100_000
 KEYS = jax.random.split(jax.random.key(0), 2)
@@ -221,22 +222,7 @@ def test_densities_of_the_perfect_net(name, perfect):
 @pytest.mark.parametrize("name", ["rectified_flow", "ddpm", "ve", "edm", "ode_diffusion"])  # one of each file
 def test_every_function_is_jitted_and_vmapped(name):
     model = build(name, (2, 2, 1), num_classes=3, levels=17)
-    batch = {"x": jnp.arange(16, dtype=jnp.uint8).reshape(4, 2, 2, 1), "condition": jnp.arange(4) % 3}
-
-    @jax.jit
-    @jax.vmap
-    def everything(key):
-        params = model.init(key, batch)
-        loss, (metrics, stats) = model.loss(params, key, batch)
-        assert stats is None and set(params) == {"params"}
-        samples = model.sample(params, key, 5, jnp.arange(5) % 3, sampler="ddpm", num_steps=3, guidance=2.0)
-        return params, loss, metrics, samples
-
-    params, loss, metrics, samples = everything(KEYS)
-    assert jax.tree.leaves(params)[0].shape[0] == 2 and jnp.isfinite(loss).all()
-    np.testing.assert_array_equal(metrics["loss"], loss)
-    assert samples.x.shape == (2, 5, 2, 2, 1) and samples.x.dtype == jnp.uint8
-    np.testing.assert_array_equal(samples.nfe, [6, 6])
+    laws.every_function_is_jitted_and_vmapped(model, KEYS, sampler="ddpm")
 
 
 def test_times_of_ddpm_are_every_step_alike():

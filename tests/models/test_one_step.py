@@ -14,6 +14,7 @@ from research import noise, oracle
 from research.errors import UserError
 from research.models import ddpm, edm, meanflow, rectified_flow, shortcut
 from research.nets import build as nets
+from tests.models import laws
 
 MEAN, STD, N = 0.7, 0.5, 100_000
 PAIR = oracle.gaussian_pair(MEAN, STD, 0.0, 1.0)
@@ -77,22 +78,7 @@ def field(x, t, to=None):
 def test_every_function_is_jitted_and_vmapped(name):
     more = {"model__guidance": 2.0} if name == "meanflow" else {}
     model = build(name, (2, 2, 1), num_classes=3, levels=17, **more)
-    batch = {"x": jnp.arange(16, dtype=jnp.uint8).reshape(4, 2, 2, 1), "condition": jnp.arange(4) % 3}
-
-    @jax.jit
-    @jax.vmap
-    def everything(key):
-        params = model.init(key, batch)
-        loss, (metrics, stats) = model.loss(params, key, batch)
-        assert stats is None and set(params) == {"params"}
-        samples = model.sample(params, key, 5, jnp.arange(5) % 3, num_steps=3, guidance=2.0)
-        return params, loss, metrics, samples
-
-    params, loss, metrics, samples = everything(KEYS)
-    assert jax.tree.leaves(params)[0].shape[0] == 3 and jnp.isfinite(loss).all()
-    np.testing.assert_array_equal(metrics["loss"], loss)
-    assert samples.x.shape == (3, 5, 2, 2, 1) and samples.x.dtype == jnp.uint8
-    np.testing.assert_array_equal(samples.nfe, [6, 6, 6])
+    laws.every_function_is_jitted_and_vmapped(model, KEYS)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 7])

@@ -92,6 +92,7 @@ MISTAKES = {
     "needs an eval_set to watch": lambda: trees.fit(X, Y, config(early_stopping=5)),
     "'alpha' is no NAME=NUMBER": lambda: trees.fit(X, Y, config(objective="quantile:alpha")),
     "'logistic' has no such options: alpha=0.5": lambda: trees.fit(X, Y > 5, config(objective="logistic:alpha=0.5")),
+    "score_function is 'cosin'; did you mean 'cosine'": lambda: trees.fit(X, Y, config(score_function="cosin")),
     "the objective is 'sqared'; did you mean 'squared'": lambda: trees.fit(X, Y, config(objective="sqared")),
 }
 
