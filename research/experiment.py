@@ -62,10 +62,12 @@ def build(config):
         raise UserError(f"net.unet.channels is {fields['net.unet.channels']}; each level needs at least 4 channels.")
     if "name" in config.get("sampler", {}):
         samplers.find(config.sampler.name)  # now, and not after the training
-    dataset = data.load(config.data)
-    config = config_dict.ConfigDict(config.to_dict())
-    config.data.update({"shape": dataset.shape, "levels": dataset.levels, "num_classes": dataset.num_classes})
-    config = config_dict.FrozenConfigDict(config)
+    return assemble(config, data.load(config.data))
+
+
+def assemble(config, dataset):
+    """The Experiment of a config whose data set is loaded; its numbers are not checked and may be traced."""
+    config = described(config, dataset)
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if config.model.name not in names:
         raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
@@ -75,6 +77,13 @@ def build(config):
         return Experiment(config, dataset, model, boosting.make(model, config, dataset))
     example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
+
+
+def described(config, dataset):
+    """A config, frozen, that says what the data set is like."""
+    config = config_dict.ConfigDict(config.to_dict())
+    config.data.update({"shape": dataset.shape, "levels": dataset.levels, "num_classes": dataset.num_classes})
+    return config_dict.FrozenConfigDict(config)
 
 
 def heldout_batches(config, dataset):

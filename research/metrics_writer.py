@@ -24,8 +24,6 @@ class MetricsWriter:
             return
         self.files = {name: _truncated(workdir / f"{name}.jsonl", step) for name in ("metrics", "timing")}
         self.board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=30)
-        if sys.stderr.isatty():
-            self.bar = tqdm.tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def write(self, step, metrics):
         """Records the numbers of one step; they must not depend on the clock."""
@@ -39,13 +37,14 @@ class MetricsWriter:
         self.loss = next(
             (f"{name} {metrics[name]:.4g}" for name in ("eval/loss", "loss") if name in metrics), self.loss
         )
-        self.progress(step)
 
     def progress(self, step):
         """Moves the bar on a terminal; elsewhere prints a line now and then, and one at the end."""
         now = time.monotonic()
         if self.first is None:
             self.first = step, now  # the rate leaves the first step out: it compiles
+        if self.active and self.bar is None and sys.stderr.isatty():
+            self.bar = tqdm.tqdm(total=self.num_steps, initial=step, unit="step", dynamic_ncols=True)
         if self.bar is not None:
             self.bar.set_postfix_str(self.loss, refresh=False)
             self.bar.update(step - self.bar.n)

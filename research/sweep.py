@@ -5,6 +5,7 @@ import pathlib
 
 from ml_collections import config_dict
 
+from research import grouping
 from research.errors import UserError, nearest
 from research.workdir import flatten
 
@@ -41,6 +42,12 @@ def named(module, name):
     if twice:
         raise UserError(f"sweep '{name}' yields {twice[0]} more than once; leave the second out.")
     return dict(zip(labels, sweep))
+
+
+def plan(config, trials):
+    """The grouping.Groups of trials, {name: overrides} or the overrides alone: which of them one program trains."""
+    trials = trials if isinstance(trials, dict) else {label(overrides): overrides for overrides in trials}
+    return grouping.plan([(name, override(config, overrides)) for name, overrides in trials.items()])
 
 
 def label(overrides, whole=False):

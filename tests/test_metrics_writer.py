@@ -46,6 +46,7 @@ def test_a_bar_on_a_terminal(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(metrics_writer.sys.stderr, "isatty", lambda: True, raising=False)
     log = writer(tmp_path, step=40)
     log.write(50, {"loss": 0.25})
+    log.progress(50)
     log.close()
     assert log.bar.n == 50 and log.bar.total == 100
     assert "loss 0.25" in capfd.readouterr().err

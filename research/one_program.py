@@ -1,0 +1,149 @@
+"""Trains the trials of a group side by side as one program; each leaves the workdir of a run of its own."""
+
+import contextlib
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from research import checkpoint, data, experiment, grouping, interrupts, precision, workdir
+from research.metrics_writer import MetricsWriter
+
+
+def run(group, paths):
+    """Trains the trials of a grouping.Group on one device, each into its path; yields (name, Experiment, final state).
+
+    A state is None where numbers were not finite: that trial stopped alone. A group that was stopped goes on from the
+    newest step that all have. Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C; UserError as a run does.
+    """
+    config = group.configs[0]
+    precision.apply(config.precision)
+    built = _assembled(group, data.load(config.data))
+    program, train = built[0].program, built[0].config.train
+    paths = [workdir.open_for(path, each.config) for path, each in zip(paths, built)]
+    keys = [jax.random.key(each.seed) for each in group.configs]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(grouping.x64(program))
+        asked = stack.enter_context(interrupts.catch())
+        keep = {"keep_last": train.keep_last, "keep_best": train.keep_best}
+        managers = [stack.enter_context(checkpoint.open_manager(path, **keep)) for path in paths]
+        numbers, init, step_all = _programs(group, built[0])
+        start, states, batches = _restored(managers, program, built[0])
+        if states is None:
+            states = [init(x, key) for x, key in zip(_each(numbers), keys)]
+        state = jax.tree.map(lambda *x: jnp.stack(x), *states)
+        writers = [MetricsWriter(path, start, train.num_steps) for path in paths]
+        for writer in writers:
+            stack.callback(writer.close)
+        if start:
+            writers[0].say(f"resumed at step {start}/{train.num_steps} from {paths[0].parent}")
+        bad = np.zeros(len(paths), bool)
+
+        def one(i):
+            return jax.tree.map(lambda x: x[i], state)
+
+        def due(step, every):
+            return step == train.num_steps or (every and step % every == 0)
+
+        for step in range(start + 1, train.num_steps + 1):
+            state, metrics = step_all(numbers, state, next(batches))
+            signal = asked(step)
+            if due(step, train.log_every):
+                metrics = jax.device_get(metrics)
+                bad |= metrics.pop("nonfinite", bad) != 0
+                for i in np.flatnonzero(~bad):
+                    writers[i].write(step, {name: x[i].item() for name, x in metrics.items()})
+            writers[0].progress(step)
+            evaluations = [None] * len(paths)
+            if due(step, train.eval_every):
+                for i in np.flatnonzero(~bad):
+                    evaluations[i] = built[i].program.evaluate(one(i), jax.random.fold_in(keys[i], 1))
+                    writers[i].write(step, evaluations[i])
+            if signal or due(step, train.checkpoint_every):
+                for i, manager in enumerate(managers):
+                    checkpoint.save(manager, step, one(i), _position(batches), evaluations[i])
+            if signal:
+                for manager in managers:
+                    checkpoint.wait(manager)
+                raise interrupts.Preempted(step, signal)
+        states = [None if bad[i] else jax.device_get(one(i)) for i in range(len(paths))]
+    yield from zip(group.names, built, states)
+
+
+def _assembled(group, dataset):
+    """The Experiment of each trial; they share model and program where what follows the training is the same."""
+    first = experiment.assemble(group.configs[0], dataset)
+    if _ends_alike(group, first):
+        return [first._replace(config=experiment.described(config, dataset)) for config in group.configs]
+    return [first, *(experiment.assemble(config, dataset) for config in group.configs[1:])]
+
+
+def _ends_alike(group, built):
+    """Whether nothing that is measured or drawn from a trained state depends on the group's fields."""
+    if built.model.sample is not None:
+        return all(name.startswith("optimizer.") for name in group.fields)
+
+    def loss(numbers, key):
+        now = experiment.assemble(grouping.with_numbers(group.configs[0], numbers), built.dataset)
+        batch = next(data.epochs(built.dataset.fitted[1], built.config.data.batch_size))
+        return now.model.loss(built.program.params(built.program.init(key)), key, batch, train=False)
+
+    numbers = {name: jnp.float32(0.5) for name in group.fields}
+    jaxpr = jax.make_jaxpr(loss)(numbers, jax.random.key(0)).jaxpr
+    read = {id(x) for equation in jaxpr.eqns for x in equation.invars} | {id(x) for x in jaxpr.outvars}
+    return not any(id(x) in read for x in jaxpr.invars[: len(numbers)])
+
+
+def _programs(group, built):
+    """(numbers {field: [trials]}, init of one trial, step of all): jitted, with the group's fields as arguments."""
+    flat = [workdir.flatten(config.to_dict()) for config in group.configs]
+    numbers = {name: np.array([fields[name] for fields in flat], np.float32) for name in group.fields}
+
+    def program(numbers):
+        return experiment.assemble(grouping.with_numbers(group.configs[0], numbers), built.dataset).program
+
+    def init(numbers, key):
+        return program(numbers).init(key)
+
+    def step(numbers, state, batch):
+        def one(numbers, state):
+            return program(numbers).step(state, batch)
+
+        # Trees are bound by their tables in the caches of a CPU, which several models would share.
+        if built.program.x64 and jax.default_backend() == "cpu":
+            return lax.map(lambda x: one(*x), (numbers, state))
+        return jax.vmap(one)(numbers, state)
+
+    options = precision.compiler_options(group.configs[0].precision)
+    return numbers, jax.jit(init), jax.jit(step, donate_argnums=1, compiler_options=options)
+
+
+def _each(numbers):
+    """The numbers of each trial."""
+    return [dict(zip(numbers, values)) for values in zip(*numbers.values())] if numbers else itertools.repeat({})
+
+
+def _position(batches):
+    """The iterator whose place a checkpoint holds, or None where all batches are the same."""
+    return None if isinstance(batches, itertools.repeat) else batches
+
+
+def _restored(managers, program, built):
+    """(step, states, batches) of the newest step that all trials have whole; (0, None, batches) without any."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.eval_shape(program.init, jax.random.key(0))
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    while True:
+        batches = grouping.batches(built)
+        step = max(set.intersection(*(set(manager.all_steps()) for manager in managers)), default=0)
+        for manager in managers:
+            checkpoint.discard_after(manager, step)
+        if not step:
+            return 0, None, batches
+        found = [checkpoint.restore(manager, abstract, _position(batches)) for manager in managers]
+        if all(at == step for at, _ in found):
+            return step, [state for _, state in found], batches
+        for manager, (at, _) in zip(managers, found):  # one was damaged
+            checkpoint.discard_after(manager, at)
