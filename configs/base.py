@@ -324,9 +324,42 @@ def gbdt_oblivious():
             "leaf_method": "gradient",  # gradient | newton | newton_full (softmax) | exact
             "leaf_iterations": 1,
             "subsample": 1.0,  # share of the rows that are drawn for a tree
+            "mvs": False,  # draw them by minimal variance sampling
             "bagging_temperature": 0.0,  # of the Bayesian bootstrap
             "colsample_bytree": 1.0,  # share of the features that are drawn for a tree
             "colsample_bylevel": 1.0,
+        }
+    )
+
+
+def gbdt():
+    """The `model` section of research.models.gbdt, and the config of research.trees.fit; names are XGBoost's."""
+    return config_dict.ConfigDict(
+        {
+            "name": "gbdt",
+            "objective": "squared",  # of trees.objectives; "softmax:classes=3,factor=2" has XGBoost's curvature
+            "num_trees": 1000,
+            "block": 10,  # trees in one step of the loop, whose metrics are those after them
+            "early_stopping": 0,  # trees without a lower loss on fit's eval_set; 0: none
+            "learning_rate": 0.1,
+            "depth": 6,
+            "newton": True,  # Hessians weigh in the scores, as XGBoost's; False: weights, as Friedman's
+            "reg_lambda": 1.0,  # added to a node's Hessians or weights
+            "reg_alpha": 0.0,  # taken off a node's gradient
+            "gamma": 0.0,  # the least gain of a split
+            "min_child_weight": 1.0,  # the least sum of Hessians or weights in a node
+            "min_data_in_leaf": 1,  # rows
+            "borders": "xgboost",  # xgboost | quantile | uniform | greedy_log_sum | exact
+            "border_count": 255,
+            "missing": "learn",  # learn | min | max | forbid: where missing values go
+            "leaf_method": "newton",  # newton | gradient | newton_full (softmax) | exact
+            "leaf_iterations": 1,
+            "one_output_per_tree": False,  # a tree for each output, as XGBoost's, instead of leaves of all outputs
+            "subsample": 1.0,  # share of the rows that are drawn for a tree
+            "mvs": False,  # draw them by minimal variance sampling
+            "colsample_bytree": 1.0,  # share of the features that are drawn for a tree
+            "colsample_bylevel": 1.0,
+            "colsample_bynode": 1.0,
         }
     )
 

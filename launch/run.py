@@ -71,7 +71,7 @@ def main():
     result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value))
     if result:
         print(results.summary(result))
-        names = ("samples.npz", "samples.png", "predictions.npz")
+        names = ("samples.npz", "samples.png", "predictions.npz", "learning_curve.png")
         print("  ".join(str(path / name) for name in names if (path / name).exists()))
 
 

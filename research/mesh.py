@@ -17,11 +17,16 @@ def make(config):
     devices = jax.devices()
     data = config.data if config.data > 0 else max(len(devices) // max(config.fsdp, 1), 1)
     need = data * config.fsdp
-    if config.fsdp < 1 or need > len(devices):
+    if config.fsdp < 1 or not fits(config):
         raise UserError(
             f"mesh.data x mesh.fsdp = {data} x {config.fsdp} needs {need} devices; {len(devices)} are here: lower one."
         )
     return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[:need])
+
+
+def fits(config):
+    """Whether the machine has as many devices as the mesh of a config."""
+    return max(config.data, 1) * config.fsdp <= len(jax.devices())
 
 
 def partition(shape, num_shards, min_size):
@@ -47,13 +52,30 @@ def shard(abstract, mesh, config):
     return jax.tree.map(place, abstract)
 
 
+def spread(x, mesh, axis=None):
+    """x, a host array that all processes have, on the mesh: whole on each device, or spread along `axis`.
+
+    There zeros fill it up to a multiple of the devices.
+    """
+    if axis is None:
+        return jax.device_put(x, NamedSharding(mesh, PartitionSpec()))
+    more = [(0, -size % mesh.size if i == axis else 0) for i, size in enumerate(x.shape)]
+    x, sharding = np.pad(x, more), NamedSharding(mesh, PartitionSpec(*[None] * axis, AXES))
+    return jax.make_array_from_callback(x.shape, sharding, lambda part: x[part])
+
+
 def batch_placer(mesh):
-    """A function that puts this process's part of a host batch onto the mesh; on one device it is left to the call."""
+    """A function that puts this process's part of a host batch onto the mesh; on one device it is left to the call.
+
+    A batch that its program has spread stays where it is.
+    """
     if mesh.size == 1:
         return lambda batch: batch
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
 
     def place(batch):
+        if all(isinstance(getattr(x, "sharding", None), NamedSharding) for x in jax.tree.leaves(batch)):
+            return batch
         rows = len(jax.tree.leaves(batch)[0]) * jax.process_count()
         if rows % mesh.size:
             raise UserError(f"a batch of {rows} does not divide over {mesh.size} devices; change data.batch_size.")

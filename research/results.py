@@ -1,5 +1,7 @@
 """What a run leaves behind for people and for other programs: samples, a picture, exported weights, the evaluation."""
 
+import importlib.util
+
 import jax
 import numpy as np
 from ml_collections import config_dict
@@ -7,7 +9,7 @@ from ml_collections import config_dict
 from research import checkpoint, densities, evaluation, experiment, precision, workdir
 from research.atomic import replacing
 from research.errors import UserError
-from research.figures import grid
+from research.figures import grid, learning_curve
 from research.metrics import report
 
 
@@ -111,6 +113,9 @@ def _predict_and_evaluate(built, params, path, seed):
     logits, labels = evaluation.predict(built, params)
     with replacing(path / "predictions.npz") as file:
         np.savez(file, logits=logits, label=labels)
+    if "params" not in params and importlib.util.find_spec("matplotlib"):  # of trees; matplotlib is an extra
+        with replacing(path / "learning_curve.png") as file:
+            learning_curve.draw(learning_curve.load([path])).savefig(file, format="png")
     return evaluation.evaluate_predictions(built, params, seed)
 
 

@@ -32,7 +32,7 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "metrics": {"nets"},
     "figures": {"nets", "receptive_field", "results", "evaluation", "workdir", "data", "models"},
     "loop": HELPERS,
-    "programs": {"optimizers", "models", "trees"},
+    "programs": {"optimizers", "models", "trees", "mesh"},
     **dict.fromkeys(HELPERS, HELPERS),
 }
 

@@ -4,19 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research import mesh
 from research.contracts import Program
 from research.errors import UserError
 from research.models import gbdt_oblivious
-from research.programs import gradient
-from research.trees import binning, boosting, ensemble, fitting
+from research.trees import binning, boosting, fitting, prediction
+
+ROWS = {"codes": 1, "y": 0}  # the axis of the table's rows
 
 
 def make(model, config, dataset):
     """A Program that grows `config.model.num_trees` trees on dataset.train, `block` of them a step.
 
-    Its state: params (see research/models/gbdt_oblivious.py), score [N, K], key, tree. Its `batch` is the binned table.
-    Raises UserError where train.num_steps is not the number of blocks, for a table without targets, and for more than
-    one device.
+    Its state: params (see research/models/gbdt_oblivious.py), score [N, K], key, tree, and the scores of the test set.
+    Its `batch` is the binned table, its rows spread over mesh.data devices, which changes no bit, and the test set.
+    Raises UserError where train.num_steps is not the number of blocks, for a table without targets, and for mesh.fsdp.
     """
     fields = config.model
     if fields.num_trees != config.train.num_steps * fields.block:
@@ -24,36 +26,46 @@ def make(model, config, dataset):
             f"model.num_trees is {fields.num_trees} in blocks of {fields.block}: it must be a multiple of block, "
             f"and train.num_steps, which is {config.train.num_steps}, their ratio."
         )
-    if config.mesh.data != 1 or config.mesh.fsdp != 1:
-        raise UserError("a run of trees takes one device: set mesh.data=1 and mesh.fsdp=1.")
+    if config.mesh.fsdp != 1:
+        raise UserError(f"mesh.fsdp is {config.mesh.fsdp}; trees spread their rows over mesh.data: set mesh.fsdp=1.")
     table, test = (source.gather(np.arange(source.size)) for source in (dataset.train, dataset.test))
     if "y" not in table:
         raise UserError(f"data.name '{config.data.name}' has no targets, which trees are fitted to.")
-    objective, options = fitting.objective_of(fields), fitting.options_of(fields)
+    objective, options, kind = fitting.objective_of(fields), fitting.options_of(fields), fitting.kind_of(fields)
     y, borders = fitting.targets(table["y"], objective), fitting.find_borders(table["x"], fields)
-    batch, counts = {"codes": jnp.asarray(binning.apply(borders, table["x"])), "y": y}, jnp.asarray(borders.counts)
-    tested = {"x": jnp.asarray(test["x"]), "y": fitting.targets(test["y"], objective)}
-    trees, depth = fields.num_trees, fields.depth
+    counts, truth = jnp.asarray(borders.counts), fitting.targets(test["y"], objective)
+    batch, rows = {"codes": binning.apply(borders, table["x"]), "y": y, "test": test["x"]}, len(y)
+    devices = mesh.make(config.mesh) if mesh.fits(config.mesh) else None  # a finished run predicts on fewer
+    if devices is None or devices.size == 1:
+        batch = jax.tree.map(jnp.asarray, batch)
+    else:
+        batch = {name: mesh.spread(np.asarray(x), devices, ROWS.get(name)) for name, x in batch.items()}
+
+    def grow(now, batch, devices=None):
+        fixed = (batch["codes"][:, :rows], counts, batch["y"][:rows], None, objective, options)
+        return boosting.block(*fixed, now, fields.block, num_bins=borders.bins, mesh=devices)
 
     def init(key):
-        state, whole = boosting.init(y, None, objective, key), jnp.zeros((trees, depth), jnp.int32)
-        leaves = jnp.zeros((trees, 2**depth, objective.outputs), jnp.float32)
-        none = boosting.Trees(whole, whole, whole > 0, whole.astype(jnp.float32), leaves, leaves[..., 0], None)
-        empty = ensemble.collect(none, borders, state.score[0], fields.objective)
-        return {"params": {name: getattr(empty, name) for name in gbdt_oblivious.ARRAYS}, **state._asdict()}
+        now = boosting.init(y, None, objective, key)
+        with jax.enable_x64(True):  # also where it is called for shapes alone
+            _, block = jax.eval_shape(grow, now, batch)
+        trees = jax.tree.map(lambda x: jnp.zeros((fields.num_trees, *x.shape[1:]), x.dtype), block)
+        params = gbdt_oblivious.params_of(kind.collect(trees, borders, now.score[0], fields.objective))
+        params |= {name: jnp.zeros_like(params[name]) for name in kind.OF_TREES}
+        return {"params": params, "test": jnp.tile(now.score[:1], (len(truth), 1)), **now._asdict()}
 
     def step(state, batch):
-        now = boosting.State(*(state[name] for name in boosting.State._fields))
-        fixed = (batch["codes"], counts, batch["y"], None, objective, options)
-        now, grown = boosting.block(*fixed, now, fields.block, num_bins=borders.bins)
+        now, trees = grow(boosting.State(*(state[name] for name in boosting.State._fields)), batch, devices)
+        block = kind.collect(trees, borders, jnp.zeros(objective.outputs), fields.objective)
         params = dict(state["params"])
-        for name in ensemble.OF_TREES:
-            params[name] = jax.lax.dynamic_update_slice_in_dim(params[name], getattr(grown, name), state["tree"], 0)
-        return {"params": params, **now._asdict()}, {"loss": grown.loss[-1], "trees": now.tree}
+        for name in kind.OF_TREES:
+            params[name] = jax.lax.dynamic_update_slice_in_dim(params[name], getattr(block, name), state["tree"], 0)
+        test = state["test"] + prediction.predict_raw(block, batch["test"])
+        return {"params": params, "test": test, **now._asdict()}, {"loss": trees.loss[-1], "trees": now.tree}
 
-    held_out = jax.jit(lambda params, key, batch: model.loss(params, key, batch, train=False))
+    measured = jax.jit(lambda score, y: gbdt_oblivious.measured(objective, score, y)[1])
 
     def evaluate(state, key):
-        return gradient.averages(held_out, state["params"], key, [tested])
+        return {f"eval/{name}": float(value) for name, value in measured(state["test"], truth).items()}
 
     return Program(init, step, evaluate, x64=True, params=lambda state: state["params"], batch=batch)

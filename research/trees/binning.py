@@ -32,6 +32,14 @@ class Borders(NamedTuple):
         return np.array([len(values) for values in self.values], np.int32)
 
     @property
+    def table(self):
+        """float32 [F, B], those of a feature filled up with +inf."""
+        found = np.full((len(self.values), max(self.bins - 1, 1)), np.inf, np.float32)
+        for row, values in zip(found, self.values):
+            row[: len(values)] = values
+        return found
+
+    @property
     def bins(self):
         """How many codes there are."""
         return int(self.counts.max()) + 1
@@ -56,25 +64,29 @@ def find(x, kind="quantile", count=254, weight=None, missing="min", names=None):
             raise UserError(f"{name} is '{value}'; {nearest(value, known)}")
     if not 1 <= count <= 65534:
         raise UserError(f"the count of borders is {count}; it must be 1 to 65534.")
-    levels, has_missing = None, False
-    size = max(sketch.SIZE, 16 * count) if blocks.is_stream(x) else np.inf
+    levels, has_missing, some, stream = None, False, False, blocks.is_stream(x)
+    size = max(sketch.SIZE, 16 * count)
     names = blocks.names_of(x, names, weight)
+
+    def chosen(summary, has):
+        values, weights = summary
+        fewer = has and missing in ("min", "max")  # the border of NaN counts, as CatBoost's does
+        return KINDS[kind](values, weights, count - fewer) if len(values) > 1 else values[:0]
+
     for block in blocks.read(x, names, weight):
-        absent = _absent(block, missing, names)
+        absent = missing_of(block, missing, names)
         levels = levels or [[] for _ in block.x.T]
         used = np.full(len(block.x), True) if block.weight is None else block.weight > 0
         has_missing = has_missing | (absent & used[:, None]).any(axis=0)
+        some = some or bool(used.any())
         for f, column in enumerate(block.x.T):
             rows = used & ~absent[:, f]
             part = sketch.summarise(column[rows], None if block.weight is None else block.weight[rows])
-            levels[f] = sketch.add(levels[f], part, size)
-    summaries = [sketch.total(level) for level in levels]
-    if not (has_missing.any() or any(len(values) for values, _ in summaries)):
+            # A table's column has one summary, as long as the column: its borders are taken before the next one.
+            levels[f] = sketch.add(levels[f], part, size) if stream else chosen(part, has_missing[f])
+    if not some:
         raise UserError("all weights are 0; give at least one row a positive weight.")
-    values = []
-    for (v, w), has in zip(summaries, has_missing):
-        fewer = has and missing in ("min", "max")  # the border of NaN counts, as CatBoost's does
-        values.append(KINDS[kind](v, w, count - fewer) if len(v) > 1 else v[:0])
+    values = [chosen(sketch.total(level), has) for level, has in zip(levels, has_missing)] if stream else levels
     return _borders(values, side_of(kind), missing, has_missing, names)
 
 
@@ -101,7 +113,7 @@ def apply(borders, x):
     dtype, parts = np.uint8 if borders.bins <= 256 else np.uint16, []
     for block in blocks.read(x, borders.names, columns=len(borders.values)):
         codes = np.empty(block.x.T.shape, dtype)
-        absent = _absent(block, borders.missing, borders.names)
+        absent = missing_of(block, borders.missing, borders.names)
         for f, (values, column) in enumerate(zip(borders.values, block.x.T)):
             last = borders.bins - 1 if borders.missing == "learn" else len(values)
             codes[f] = np.searchsorted(values, column, borders.side)
@@ -121,7 +133,8 @@ def _borders(values, side, missing, has_missing, names):
     return Borders(tuple(values), side, missing, tuple(map(bool, has_missing)), names)
 
 
-def _absent(block, missing, names):
+def missing_of(block, missing, names):
+    """Mask of the missing values of a blocks.Block. Raises UserError for one where missing is "forbid"."""
     absent = np.isnan(block.x)
     if missing == "forbid" and absent.any():
         row, column = np.argwhere(absent)[0]

@@ -115,7 +115,7 @@ def _checked(part, weight, start, names, columns):
         raise UserError(
             f"row {start + row}, {say(names, column)} of the table is infinite in float32; mend or drop it."
         )
-    return Block(x, None if weight is None else _weights(weight, len(x), start), start)
+    return Block(x, None if weight is None else weights(weight, len(x), start), start)
 
 
 def _numbers(column, start, where):
@@ -134,11 +134,16 @@ def _numbers(column, start, where):
     return numbers
 
 
-def _weights(weight, rows, start):
-    weight = np.asarray(weight, np.float64)
+def weights(weight, rows, start=0):
+    """float64 [rows], weights of the rows from `start` on. Raises UserError unless each is finite and 0 or more."""
+    weight = np.asarray(weight)
+    if weight.dtype.kind not in "biuf":
+        weight = _numbers(weight.reshape(-1), start, "the column of weights")
+    weight = weight.astype(np.float64)
     if weight.shape != (rows,):
         raise UserError(f"the weights have shape {list(weight.shape)}; there are {rows} rows, a weight each.")
-    bad = ~((weight >= 0) & np.isfinite(weight))  # NaN compares as False
+    with np.errstate(over="ignore"):
+        bad = ~((weight >= 0) & np.isfinite(weight.astype(np.float32)))  # NaN compares as False
     if bad.any():
         raise UserError(f"the weight of row {start + bad.argmax()} is {weight[bad.argmax()]}; it must be 0 or more.")
     return weight

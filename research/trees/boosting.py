@@ -11,20 +11,22 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from research.errors import UserError
-from research.trees import histogram, leaves, oblivious
+from research.errors import UserError, is_known
+from research.trees import histogram, leaves, levelwise, oblivious, sampling
 
 
 class Options(NamedTuple):
     """How an ensemble grows. Floats may be traced."""
 
-    tree: oblivious.Options = oblivious.Options()
+    tree: oblivious.Options | levelwise.Options = oblivious.Options()
     rate: float = 0.03
     leaf_method: str = "gradient"  # of leaves.leaf_values
     leaf_iterations: int = 1
     hessian_score: bool = False  # Newton's score: Hessians in the place of weights, and l2 as it is
-    row_share: float = 1.0  # rows drawn for each tree's splits; its leaves see all rows
+    per_output: bool = False  # a tree for each output instead of one whose leaves hold all; of levelwise trees
+    row_share: float = 1.0  # rows drawn for each tree's splits
     temperature: float = 0.0  # of CatBoost's Bayesian bootstrap: weights (-log u)^temperature
+    mvs: bool = False  # row_share by minimal variance sampling: rows with great gradients more often
 
 
 class State(NamedTuple):
@@ -37,7 +39,12 @@ class State(NamedTuple):
 
 class Trees(NamedTuple):
     """oblivious.Tree's arrays [T, D]; leaves [T, 2^D, K], times the rate; cover [T, 2^D], the weight of their rows;
-    loss [T], the mean after each tree."""
+    loss [T], the mean after each tree.
+
+    Of levelwise trees, J a round (1, or per output K): levelwise.Tree's arrays [T, J, 2^D - 1]; leaves
+    [T, J, 2^(D + 1) - 1, K / J] and cover [T, J, 2^(D + 1) - 1] of all places of the heap, 0 where no row rests; with
+    hessian_score cover sums Hessians, over a tree's outputs.
+    """
 
     feature: jax.Array
     threshold: jax.Array
@@ -49,8 +56,9 @@ class Trees(NamedTuple):
 
 
 def init(y, w, objective, key):
-    """State before the first tree: scores at the objective's start."""
-    start = jnp.asarray(objective.start(y, w), jnp.float32)
+    """State before the first tree: scores at the objective's start, of sums of 64 bits where those are enabled."""
+    wide = (x if x is None or x.dtype == jnp.int32 else x.astype(float) for x in (y, w))
+    start = jnp.asarray(objective.start(*wide), jnp.float32)
     return State(jnp.broadcast_to(start, (len(y), start.size)), jax.random.key_data(key), jnp.int32(0))
 
 
@@ -117,55 +125,82 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         return x if valid is None else jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
 
     real = only_valid(jnp.ones(len(y), jnp.float32) if w is None else w)
-    weight = histogram.total(real[:, None], num_rows, axis)[0]
-    l2 = (options.tree.l2 * weight / num_rows).astype(jnp.float32)  # as CatBoost scales it
-
-    def own(x):
-        """Of draws for all rows [num_rows], those of this device."""
-        if axis is None:
-            return x
-        x = jnp.pad(x, (0, len(y) * shards.count - num_rows))
-        return lax.dynamic_slice_in_dim(x, lax.axis_index(axis) * len(y), len(y))
+    weight = jnp.float64(num_rows) if w is None else histogram.total(real[:, None], num_rows, axis)[0]
+    by_level, l2, l1 = isinstance(options.tree, levelwise.Options), options.tree.l2, 0.0
+    if by_level:
+        num_leaves, l1 = levelwise.places(options.tree.depth), options.tree.l1
+    else:
+        num_leaves, l2 = 2**options.tree.depth, (l2 * weight / num_rows).astype(jnp.float32)  # as CatBoost scales it
+    check(options, by_level)
 
     def leaf_total(x, leaf, num_leaves):
         sums = histogram.leaf_total(only_valid(x).reshape(len(y), -1), leaf, num_leaves, num_rows, axis)
         return sums.reshape(num_leaves, *x.shape[1:]).astype(jnp.float32)
 
-    def leaf_values(score, leaf):
-        rows, sums = (score, y, w if valid is None else real, leaf), {"total": leaf_total}
+    def leaf_values(score, leaf, sample):
+        weight = real if sample is None else jnp.where(sample, real, 0)
+        rows, sums = (score, y, w if valid is None and sample is None else weight, leaf), {"total": leaf_total}
         if options.leaf_method == "exact" and axis is not None:  # a median takes all rows
             rows, sums = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), rows), {}
-        rest = (2**options.tree.depth, l2, options.leaf_method, options.leaf_iterations)
-        return leaves.leaf_values(objective, *rows, *rest, **sums)
+        rest = (num_leaves, l2, options.leaf_method, options.leaf_iterations)
+        return leaves.leaf_values(objective, *rows, *rest, **sums, l1=l1)
+
+    def tree_of(g, w, sample, key, number):
+        """(Tree, leaf [N]) of number `number`."""
+        shared = {"num_bins": num_bins, "num_rows": num_rows, "sample": sample, "shards": shards, "pairs": pairs}
+        if by_level:
+            return levelwise.grow(codes, counts, g, w, options.tree, key, **shared)
+        tree = options.tree if options.hessian_score else options.tree._replace(l2=l2)
+        noise = jax.nn.sigmoid(jnp.log(num_rows) - number * options.rate)  # CatBoost's: less as the model grows
+        return oblivious.grow(codes, counts, g, w, tree, key, noise=noise, **shared)
 
     def step(state, _):
         rows_key, tree_key = jax.random.split(jax.random.fold_in(key, state.tree))
         g, h = jax.tree.map(only_valid, objective.gradients(state.score, y, w))
-        weights, sample = h if options.hessian_score else None if w is None else w[:, None], valid
-        if not oblivious.off(options.row_share, 1):
-            sample = own(jax.random.uniform(rows_key, (num_rows,), jnp.float32) < options.row_share)
-        elif not oblivious.off(options.temperature, 0):
-            draws = own(jax.random.exponential(rows_key, (num_rows,), jnp.float32) ** options.temperature)[:, None]
-            g, weights = g * draws, draws if weights is None else weights * draws
-        tree, leaf = oblivious.grow(
-            codes,
-            counts,
-            g,
-            weights,
-            options.tree if options.hessian_score else options.tree._replace(l2=l2),
-            tree_key,
-            num_bins=num_bins,
-            num_rows=num_rows,
-            sample=sample,
-            noise=jax.nn.sigmoid(jnp.log(num_rows) - state.tree * options.rate),  # CatBoost's: less as the model grows
-            shards=shards,
-            pairs=pairs,
-        )
-        values = leaf_values(state.score, leaf) * options.rate
-        score = state.score + values[leaf]
+        weights = h if options.hessian_score else None if w is None else w[:, None]
+        *seen, sample = sampling.draw(rows_key, g, weights, valid, options, num_rows, shards)
+        covering = h if by_level and options.hessian_score else real[:, None]
+        # Leaves of levels see the rows that were drawn, as XGBoost's and Friedman's; CatBoost's see all.
+        inside = sample if by_level and not options.mvs else None
+
+        def of_output(k):
+            """(Tree, values [M, 1], their rows' cover [M], what is added [N]) of output k's own tree."""
+            g_k, h_k, covering_k, *seen_k = jax.tree.map(lambda x: column(x, k), (g, h, covering, *seen))
+            tree, leaf = tree_of(*seen_k, sample, jax.random.fold_in(tree_key, k), state.tree)
+            scale = h_k if options.leaf_method == "newton" else real[:, None]
+            if inside is not None:
+                g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
+            sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
+            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * options.rate
+            return tree, values, sums[:, 2], values[leaf, 0]
+
+        if options.per_output:
+            tree, values, cover, added = lax.map(of_output, jnp.arange(objective.outputs))
+            added = added.T
+        else:
+            tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
+            values = leaf_values(state.score, leaf, inside) * options.rate
+            cover, added = leaf_total(covering.sum(1), leaf, num_leaves), values[leaf]
+            if by_level:
+                tree, values, cover = jax.tree.map(lambda x: x[None], (tree, values, cover))
+        score = state.score + added
         loss = only_valid(jax.vmap(objective.loss)(score, y)) * real
         loss = histogram.total(loss[:, None], num_rows, axis)[0] / weight
-        cover = leaf_total(real, leaf, len(values))
         return State(score, state.key, state.tree + 1), Trees(*tree, values, cover, loss.astype(jnp.float32))
 
     return lax.scan(step, state, trees)
+
+
+def column(x, k):
+    """[N, 1]: column k of x [N, K], or the one there is."""
+    return lax.dynamic_slice_in_dim(x, jnp.minimum(k, x.shape[1] - 1), 1, axis=1)
+
+
+def check(options, by_level):
+    """Raises UserError for options that cannot be together."""
+    single = options.leaf_method in ("gradient", "newton") and is_known(options.leaf_iterations)
+    if options.per_output and not (by_level and single and options.leaf_iterations == 1):
+        raise UserError(
+            "a tree for each output (per_output) grows level by level, with leaves of one step, gradient or newton; "
+            f"here are {options.leaf_iterations} steps of '{options.leaf_method}': change them, or leave per_output."
+        )

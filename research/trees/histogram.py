@@ -31,13 +31,14 @@ class Packed(NamedTuple):
 def fixed(x, num_rows, bits, axis=None):
     """x [N, K] as int64, whose sums over num_rows rows stay below 2^bits, and what 1 stands for: a power of two [K].
 
-    num_rows counts the rows of all devices on the mesh axis `axis`.
+    num_rows counts the rows of all devices on the mesh axis `axis`. What is not finite makes it NaN.
     """
     top = jnp.max(jnp.abs(x), axis=0).astype(jnp.float32) * num_rows
     top = top if axis is None else lax.pmax(top, axis)
     exponent = jnp.clip(bits - jnp.frexp(top)[1], -126, 126)
     whole = jnp.round(x * jnp.ldexp(jnp.float32(1), exponent).astype(jnp.float64)).astype(jnp.int64)
-    return whole, jnp.ldexp(jnp.float32(1), -exponent).astype(jnp.float64)
+    unit = jnp.where(jnp.isfinite(top), jnp.ldexp(jnp.float32(1), -exponent), jnp.nan)
+    return whole, unit.astype(jnp.float64)
 
 
 def total(x, num_rows, axis=None):
@@ -109,6 +110,15 @@ def scatter(size):
     return add
 
 
+def windows(words):
+    """Words [N, C] in parts of 8 columns and a last one of 8, 4, 2 or 1, zeros if need be: XLA adds no other width to
+    a table by vectors."""
+    parts = [words[:, i : i + 8] for i in range(0, words.shape[1], 8)]
+    size = parts[-1].shape[1]
+    parts[-1] = jnp.pad(parts[-1], ((0, 0), (0, (1 << (size - 1).bit_length()) - size)))
+    return [part[:, 0] if part.shape[1] == 1 else part for part in parts]
+
+
 def pairs(codes, num_bins):
     """[F / 2, N] uint16: two features' codes as one number, to be made once; None where it never pays."""
     if not pair_pays(num_bins, 1, 1, codes.shape[1]):
@@ -124,11 +134,13 @@ def pair_pays(num_bins, num_leaves, columns, rows):
 
 def by_scatter(codes, leaf, packed, num_bins, num_leaves, finish, pairs=None):
     """`each` for CPUs: a scan over features, or over two at a time, of which each leaves what `finish` makes of it."""
-    words = packed.words[:, 0] if packed.words.shape[1] == 1 else packed.words
+    words = windows(packed.words)
 
     def table(code, bins):
         key = code.astype(jnp.int32) * num_leaves + leaf  # so that the running sum adds vectors of num_leaves
-        return scatter(bins * num_leaves)(key, words).reshape(-1, num_bins, num_leaves, packed.words.shape[1])
+        sums = [scatter(bins * num_leaves)(key, part).reshape(bins * num_leaves, -1) for part in words]
+        sums = jnp.concatenate(sums, 1)[:, : packed.words.shape[1]]
+        return sums.reshape(-1, num_bins, num_leaves, packed.words.shape[1])
 
     def running(sums):  # [B, ...]
         return lax.scan(lambda last, x: (last + x,) * 2, jnp.zeros_like(sums[0]), sums)[1]

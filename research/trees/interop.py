@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.errors import UserError
-from research.trees import binning, ensemble
+from research.trees import binning, ensemble, forest
 from research.trees.boosting import Trees
 
 LARGEST = float(np.finfo(np.float32).max)  # CatBoost's infinity, the border between missing values and numbers
@@ -24,8 +24,10 @@ TREATMENT = {"min": "AsFalse", "max": "AsTrue", "forbid": "AsIs"}
 def to_catboost(of, classes=None):
     """The dict that CatBoost's load_model(format="json") reads from a file, of an Ensemble.
 
-    classes: the labels, of a classifier. Raises UserError where the sides of missing values are learned.
+    classes: the labels, of a classifier. Raises UserError for a Forest, and where sides of missing values are learned.
     """
+    if isinstance(of, forest.Forest):
+        raise UserError("the trees are not oblivious, as those of CatBoost's file are; write XGBoost's, to_xgboost.")
     if of.missing not in TREATMENT:
         raise UserError("CatBoost's trees learn no side for missing values; train with missing values 'min' or 'max'.")
     features = []

@@ -1,11 +1,10 @@
-"""Ensembles as XGBoost's JSON and back: an oblivious tree is a full binary one. Entry points: `to_`, `from_xgboost`."""
+"""Ensembles as XGBoost's JSON and back. Entry points: `to_xgboost`, `from_xgboost`."""
 
 import jax.numpy as jnp
 import numpy as np
 
 from research.errors import UserError
-from research.trees import binning, ensemble
-from research.trees.boosting import Trees
+from research.trees import ensemble, forest
 
 LARGEST = np.nextafter(np.finfo(np.float32).max, np.float32(0))  # our infinity: the largest is a border of missing ones
 OBJECTIVES = {  # ours: XGBoost's, and where a score of 0 is in the unit of its base_score
@@ -20,24 +19,25 @@ SCORE = {"binary:logistic": lambda p: np.log(p) - np.log1p(-p), "count:poisson":
 
 
 def to_xgboost(of):
-    """The dict that XGBoost's load_model reads from a JSON file, of an Ensemble with at least one tree.
+    """The dict that XGBoost's load_model reads from a JSON file, of an Ensemble or a Forest with at least one tree.
 
     The start is in the leaves of the first trees, as it may have no base_score that float32 can tell from 1. A loss
     that XGBoost has not becomes the squared one: predictions are the raw ones then. Raises UserError for no trees.
     """
     if not len(of.feature):
         raise UserError("the ensemble has no trees; XGBoost's JSON needs at least one.")
+    of = of if isinstance(of, forest.Forest) else forest.of_oblivious(of)
     name, zero = OBJECTIVES.get(of.loss_name, OBJECTIVES["squared"])
-    outputs, leaves = len(of.start), np.array(of.leaves, np.float64)
-    leaves[0] += np.asarray(of.start)
-    trees = [_tree(of, t, leaves[t, :, k], t * outputs + k) for t in range(len(leaves)) for k in range(outputs)]
+    outputs, rounds = len(of.start), len(of.feature)
+    fields = {name: None if (x := getattr(of, name)) is None else np.asarray(x) for name in forest.OF_TREES}
+    trees = [_written(of, fields, t, k) for t in range(rounds) for k in range(outputs)]
     several = of.loss_name == "softmax"
     extra = {"softmax_multiclass_param": {"num_class": str(outputs)}} if several else {}
     extra |= {"poisson_regression_param": {"max_delta_step": "0.7"}} if of.loss_name == "poisson" else {}
     model = {
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
         "iteration_indptr": list(range(0, len(trees) + 1, outputs)),
-        "tree_info": list(range(outputs)) * len(leaves),
+        "tree_info": list(range(outputs)) * rounds,
         "trees": trees,
     }
     learner = {
@@ -49,7 +49,7 @@ def to_xgboost(of):
             "base_score": repr(zero),
             "boost_from_average": "0",
             "num_class": str(outputs if several else 0),
-            "num_feature": str(len(of.counts)),
+            "num_feature": str(of.columns),
             "num_target": str(1 if several else outputs),
         },
         "objective": {"name": name} | extra,
@@ -57,126 +57,129 @@ def to_xgboost(of):
     return {"learner": learner, "version": [3, 0, 0]}
 
 
-def _tree(of, t, leaves, number):
-    """XGBoost's tree: node i has the children 2 i + 1, where the answer is 0, and 2 i + 2."""
-    depth = of.feature.shape[1]
-    inner, nodes = 2**depth - 1, 2 ** (depth + 1) - 1
-    level = np.repeat(np.arange(depth), 2 ** np.arange(depth))
-    feature, threshold = np.asarray(of.feature[t]), np.asarray(of.threshold[t])
-    border = np.asarray(of.borders)[feature, threshold]
-    border = np.nextafter(border, np.float32(np.inf)) if of.side == "left" else border  # x <= b where x < b'
-    right = np.asarray(of.missing_right[t]) if of.missing == "learn" else np.full(depth, of.missing == "max")
-    gain = np.zeros(depth) if of.gain is None else np.asarray(of.gain[t]) / 2.0 ** np.arange(depth)
-    order = _mirrored(depth)
-    cover = np.zeros(len(leaves)) if of.cover is None else np.asarray(of.cover[t], np.float64)
-    covers = [cover[order]]
-    while len(covers[0]) > 1:
-        covers.insert(0, covers[0].reshape(-1, 2).sum(1))
-    child = np.arange(nodes)
-    whole = np.concatenate([np.zeros(inner), leaves[order]])
-
-    def padded(values, of_leaf=0):
-        return [*np.asarray(values).tolist(), *[of_leaf] * len(leaves)]
-
-    return {
-        "base_weights": whole.tolist(),
+def _written(of, fields, t, k):
+    """XGBoost's tree for output k of a round."""
+    j = k if fields["left"].shape[1] > 1 else 0
+    here = {name: None if x is None else x[t, j] for name, x in fields.items()}
+    order, left, _ = _order(here["left"], here["left"] + 1)
+    here = {name: np.zeros(len(order)) if x is None else x[order] for name, x in here.items()}
+    leaf = left == 0
+    border = np.nextafter(here["border"], np.float32(np.inf)) if of.side == "left" else here["border"]  # x <= b: x < b'
+    value = here["value"][:, k - j].astype(np.float64) + (t == 0) * np.asarray(of.start)[k]
+    parents = np.full(len(order), 2147483647)
+    for child in (left, left + 1):
+        parents[child[~leaf]] = np.flatnonzero(~leaf)
+    inner = {
+        "default_left": np.where(leaf | (here["missing_right"] > 0), 0, 1),
+        "left_children": np.where(leaf, -1, left),
+        "loss_changes": here["gain"],
+        "right_children": np.where(leaf, -1, left + 1),
+        "split_conditions": np.where(leaf, value, np.clip(border, -LARGEST, LARGEST)),
+        "split_indices": here["feature"],
+    }
+    return {name: x.tolist() for name, x in inner.items()} | {
+        "base_weights": np.where(leaf, value, 0).tolist(),
         "categories": [],
         "categories_nodes": [],
         "categories_segments": [],
         "categories_sizes": [],
-        "default_left": padded((~right).astype(int)[level]),
-        "id": number,
-        "left_children": padded(2 * child[:inner] + 1, -1),
-        "loss_changes": padded(gain[level], 0.0),
-        "parents": [2147483647, *((child[1:] - 1) // 2).tolist()],
-        "right_children": padded(2 * child[:inner] + 2, -1),
-        "split_conditions": [*np.clip(border, -LARGEST, LARGEST)[level].tolist(), *leaves[order].tolist()],
-        "split_indices": padded(feature[level]),
-        "split_type": [0] * nodes,
-        "sum_hessian": np.concatenate(covers).tolist(),
+        "id": t * len(of.start) + k,
+        "parents": parents.tolist(),
+        "split_type": [0] * len(order),
+        "sum_hessian": here["cover"].tolist(),
         "tree_param": {
             "num_deleted": "0",
-            "num_feature": str(len(of.counts)),
-            "num_nodes": str(nodes),
+            "num_feature": str(of.columns),
+            "num_nodes": str(len(order)),
             "size_leaf_vector": "1",
         },
     }
 
 
 def from_xgboost(model):
-    """The Ensemble of the dict in a JSON file that XGBoost's save_model wrote, if its trees are oblivious.
+    """The Forest of the dict in a JSON file that XGBoost's save_model wrote.
 
-    The trees of one round are one where they ask the same. Cover is not kept. Raises UserError for what is no such
-    dict, several questions on one level, categories, vector leaves, boosters and objectives that have no place here.
+    Raises UserError for what is no such dict, for categories, and for boosters and objectives that have no place here.
     """
     try:
         learner = model["learner"]
         booster, param, name = learner["gradient_booster"], learner["learner_model_param"], learner["objective"]["name"]
+        names = {theirs: ours for ours, (theirs, _) in reversed(OBJECTIVES.items())} | {"multi:softmax": "softmax"}
+        if name not in names or booster["name"] != "gbtree":
+            known = ", ".join(names)
+            raise UserError(f"the XGBoost model is {booster['name']} with {name}; known are gbtree and {known}.")
         trees, info = booster["model"]["trees"], booster["model"]["tree_info"]
     except (KeyError, TypeError) as error:
         raise UserError(f"no XGBoost model of trees: {error} is missing; save one as JSON.") from None
     outputs = max(1, int(param["num_class"]), int(param.get("num_target", 1)))
-    names = {theirs: ours for ours, (theirs, _) in reversed(OBJECTIVES.items())} | {"multi:softmax": "softmax"}
-    if name not in names or booster["name"] != "gbtree":
-        raise UserError(f"the XGBoost model is {booster['name']} with {name}; known are gbtree and {', '.join(names)}.")
     read = [_read(tree, t) for t, tree in enumerate(trees)]
-    depth = max((len(asked) for asked, *_ in read), default=0)
-    columns = [[ask[1] for asked, *_ in read for ask in asked if ask[0] == f] for f in range(int(param["num_feature"]))]
-    borders = binning.given(
-        [np.unique(values) for values in columns], "right", "learn", tuple(learner["feature_names"]) or None
+    width = max((fields["value"].shape[1] for fields, _ in read), default=outputs)
+    shape = (len(info) // (outputs // width), outputs // width, max((len(f["left"]) for f, _ in read), default=1))
+    kinds = dict(
+        feature=np.int32, border=np.float32, missing_right=bool, left=np.int32, gain=np.float32, cover=np.float32
     )
-
-    rounds = []  # (questions, gains [D], leaves [2^D, K])
-    for k, (asked, gain, leaves) in zip(info, read):
-        if not (k and rounds[-1][0] == asked):
-            rounds.append((asked, np.zeros(depth), np.zeros((2**depth, outputs))))
-        rounds[-1][1][: len(gain)] += gain
-        rounds[-1][2][:, k] += np.tile(leaves, 2 ** (depth - len(asked)))
-    feature, threshold = np.zeros((2, len(rounds), depth), np.int32)
-    right = np.zeros(feature.shape, bool)
-    for t, (asked, *_) in enumerate(rounds):
-        for d, (f, border, left) in enumerate(asked):
-            feature[t, d], right[t, d] = f, not left
-            threshold[t, d] = np.searchsorted(borders.values[f], border)
-    gain, leaves = (
-        np.reshape([r[i] for r in rounds], (len(rounds), *shape))
-        for i, shape in ((1, (depth,)), (2, (2**depth, outputs)))
-    )
-    found = Trees(*map(jnp.asarray, (feature, threshold, right, np.float32(gain), np.float32(leaves))), None, None)
+    whole = {name: np.zeros(shape, kind) for name, kind in kinds.items()} | {
+        "value": np.zeros((*shape, width), np.float32)
+    }
+    rounds = [0] * outputs
+    for j, (fields, _) in zip(info, read):
+        for field, x in fields.items():
+            whole[field][rounds[j], j, : len(x)] = x
+        rounds[j] += 1
     base = np.array(param["base_score"].strip("[]").split(","), np.float64)
     start = np.broadcast_to(SCORE.get(name, lambda score: score)(base), outputs)
     loss = "multi_squared" if outputs > 1 and names[name] == "squared" else names[name]
-    return ensemble.collect(found, borders, start, ensemble.objective_of(loss, outputs))
+    found = forest.Forest(
+        **{name: jnp.asarray(x) for name, x in whole.items()},
+        start=jnp.asarray(start, jnp.float32),
+        side="right",
+        depth=max((depth for _, depth in read), default=0),
+        columns=int(param["num_feature"]),
+        objective=ensemble.objective_of(loss, outputs),
+        names=tuple(learner["feature_names"]) or None,
+    )
+    return forest.heaped(found)
 
 
 def _read(tree, number):
-    """(questions (feature, border, missing left) of the levels, their gains, leaves [2^D] by bit index) of a tree."""
-    if int(tree["tree_param"]["size_leaf_vector"]) > 1 or any(tree["split_type"]):
+    """(fields of a Forest of one tree, its depth)."""
+    if any(tree["split_type"]):
         raise UserError(
-            f"tree {number} of the XGBoost model has vector leaves or categories; only plain trees are read."
+            f"tree {number} of the XGBoost model splits categories; encode them as numbers before training."
         )
-    left, right = tree["left_children"], tree["right_children"]
-    border = np.clip(np.asarray(tree["split_conditions"], np.float32), -LARGEST, LARGEST)  # or a leaf
-    asked, gains, level = [], [], [0]
-    while inner := [node for node in level if left[node] >= 0]:
-        questions = {(tree["split_indices"][n], float(border[n]), bool(tree["default_left"][n])) for n in inner}
-        if len(questions) > 1:
+    order, left, depth = _order(tree["left_children"], tree["right_children"])
+    leaf, width = left == 0, max(1, int(tree["tree_param"]["size_leaf_vector"]))
+    condition = np.asarray(tree["split_conditions"], np.float32)[order]
+    value = condition[:, None]
+    if width > 1:
+        if "leaf_weights" not in tree:
             raise UserError(
-                f"tree {number} of the XGBoost model asks {len(questions)} questions on level {len(asked)}; only "
-                "oblivious trees, of one question a level, are read."
+                f"tree {number} of the XGBoost model has vector leaves of another version; save it with 3.2."
             )
-        asked += questions
-        gains.append(sum(tree["loss_changes"][node] for node in inner))
-        level = [child for node in inner for child in (left[node], right[node])]
-    leaves = np.zeros(2 ** len(asked))
-    for leaf in range(len(leaves)):
-        node, d = 0, 0
-        while left[node] >= 0:
-            node, d = (right if leaf >> d & 1 else left)[node], d + 1
-        leaves[leaf] = border[node]
-    return asked, gains, leaves
+        place = np.where(leaf, np.asarray(tree["right_children"])[order], 0)
+        value = np.asarray(tree["leaf_weights"], np.float32).reshape(-1, width)[place]
+    fields = {
+        "feature": np.asarray(tree["split_indices"])[order] * ~leaf,
+        "border": np.where(leaf, 0, condition),
+        "missing_right": ~np.asarray(tree["default_left"], bool)[order] & ~leaf,
+        "left": left,
+        "value": np.where(leaf[:, None], value, 0),
+        "gain": np.asarray(tree["loss_changes"])[order],
+        "cover": np.asarray(tree["sum_hessian"])[order],
+    }
+    return fields, depth
 
 
-def _mirrored(depth):
-    """[2^D]: the leaf by bit index of each leaf from left to right, whose first answer is its highest bit."""
-    return sum(((np.arange(2**depth) >> d & 1) << (depth - 1 - d) for d in range(depth)), np.zeros(2**depth, int))
+def _order(left, right):
+    """(nodes from the root on, level by level; of each the place there of its left child, or 0; the depth).
+
+    left, right: children of each node; one without has no positive left one.
+    """
+    order, level, found = [0], [0], []
+    for node, depth in zip(order, level):  # which grow on the way
+        inner = left[node] > 0
+        found.append(len(order) if inner else 0)
+        if inner:
+            order += [left[node], right[node]]
+            level += [depth + 1] * 2
+    return np.array(order), np.array(found), level[-1]

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from research.errors import UserError, nearest
+from research.errors import UserError, is_known, nearest
 
 METHODS = ("gradient", "newton", "newton_full", "exact")
 
@@ -13,17 +13,26 @@ def total(values, leaf, num_leaves):
     return jax.ops.segment_sum(values, leaf, num_leaves)
 
 
-def leaf_values(objective, score, y, w, leaf, num_leaves, l2=0.0, method="gradient", iterations=1, total=total):
+def newton(g, h, l2=0.0, l1=0.0):
+    """S(g) / (h + l2) of the sums of leaves, where S takes l1 off |g| (Chen & Guestrin 2016, equation 5)."""
+    return _divide(g - jnp.clip(g, -l1, l1), h + l2)
+
+
+def leaf_values(objective, score, y, w, leaf, num_leaves, l2=0.0, method="gradient", iterations=1, total=total, l1=0.0):
     """[L, K] what the rows of each leaf add to their scores [N, K]; 0 for a leaf without rows.
 
     method: "gradient", sum(g) / (sum(w) + l2); "newton", sum(g) / (sum(h) + l2); "newton_full", with the whole Hessian
     of the K outputs, as CatBoost's MultiClass; "exact", the least loss, for objectives that know it, whatever l2.
-    The first three repeat on the scores they changed, `iterations` times, and l2 shrinks each step, as CatBoost's.
+    The first three repeat on the scores they changed, `iterations` times, and l2 shrinks each step, as CatBoost's; l1
+    is taken off |sum(g)| in each step of the first two.
     total: sums over leaves, (values [N, ...], leaf, L) -> [L, ...], for sums over devices or in another precision.
-    Raises UserError for an unknown method, and for "exact" where the objective has no such values.
+    Raises UserError for an unknown method, for "exact" where the objective has no such values, and for l1 with "exact"
+    or "newton_full".
     """
     if method not in METHODS:
         raise UserError(f"the method for leaf values is '{method}'; {nearest(method, METHODS)}")
+    if method in ("exact", "newton_full") and not (is_known(l1) and l1 == 0):
+        raise UserError(f"leaf values by '{method}' have no l1; choose gradient or newton, or an l1 of 0.")
     if method == "exact":
         if objective.exact is None:
             raise UserError(f"{objective.name} has no exact leaf values; choose newton with several iterations.")
@@ -37,7 +46,7 @@ def leaf_values(objective, score, y, w, leaf, num_leaves, l2=0.0, method="gradie
         if method == "newton_full":
             return values + _solve(total(_hessians(objective, now, y, weight), leaf, num_leaves), g, l2)
         scale = total(h, leaf, num_leaves) if method == "newton" else total(weight, leaf, num_leaves)[:, None]
-        return values + _divide(g, scale + l2)
+        return values + newton(g, scale, l2, l1)
 
     return jax.lax.fori_loop(0, iterations, step, jnp.zeros((num_leaves, score.shape[1]), score.dtype))
 

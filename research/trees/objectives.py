@@ -5,6 +5,7 @@ CatBoost and XGBoost: squared is half of the square. Sums are weighted by w [N];
 """
 
 import functools
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -237,8 +238,11 @@ def _check(y, name, outputs=None):
             f"y has shape {list(y.shape)}; {name} needs a label a row, [rows{f', {outputs}' * bool(outputs)}]."
         )
     if y.dtype.kind not in "biuf":
-        raise UserError(f"y holds {y.flat[0]!r}; {name} needs numbers: encode the labels first.")
-    _complain(~np.isfinite(y), y, f"{name} needs finite numbers")
+        other = ((place[0], value) for place, value in np.ndenumerate(y) if not isinstance(value, numbers.Real))
+        row, value = next(other, (0, y.dtype))
+        raise UserError(f"y holds {value!r} in row {row}; {name} needs numbers: encode the labels first.")
+    with np.errstate(over="ignore"):
+        _complain(~np.isfinite(y.astype(np.float32)), y, f"{name} needs finite numbers of float32")
     return y
 
 

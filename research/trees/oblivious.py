@@ -86,6 +86,19 @@ def drawn(key, among, share):
     return among & (rank < jnp.maximum(1, jnp.round(share * among.sum())))
 
 
+def told(best, right, axis):
+    """The (best [3], right [N]) of the device whose best[0] is greatest; the first of them where several are.
+
+    All in one collective, of bytes: on a CPU each costs as much as the work of a level on some thousand rows.
+    """
+    size = best.size * best.dtype.itemsize
+    said = jnp.concatenate([lax.bitcast_convert_type(best, jnp.uint8).reshape(-1), right.astype(jnp.uint8)])
+    said = lax.all_gather(said, axis)
+    every = lax.bitcast_convert_type(said[:, :size].reshape(len(said), best.size, -1), best.dtype)
+    first = jnp.argmax(every[:, 0])
+    return every[first], said[first, size:] > 0
+
+
 def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, noise=1.0, shards=None, pairs=None):
     """(Tree, leaf [N] int32) that gradients g [N, K] grow on codes [F, N]; bit d of a leaf is code > threshold d.
 
@@ -102,8 +115,9 @@ def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, 
     valid = jnp.arange(num_bins) < counts[:, None]
     tree_key, *level_keys = jax.random.split(key, 1 + options.depth)
     features = drawn(tree_key, counts > 0, options.tree_features)
-    power = histogram.total(g * g, num_rows, rows).sum() / num_rows
-    deviation = (options.random_strength * noise * jnp.sqrt(power)).astype(jnp.float32)
+    if not off(options.random_strength, 0):
+        power = histogram.total(g * g, num_rows, rows).sum() / num_rows
+        deviation = (options.random_strength * noise * jnp.sqrt(power)).astype(jnp.float32)
 
     def score(sums):
         return scores(packed, sums, options)
@@ -121,20 +135,23 @@ def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, 
             shift = deviation * jax.random.normal(noise_key, mask.shape, jnp.float32)
         mask, shift = (x if x is None else lax.dynamic_slice_in_dim(x, start, size)[..., None] for x in (mask, shift))
         shaken = jnp.where(mask, found if shift is None else found + shift, -jnp.inf).reshape(-1)
-        at = jnp.argmax(shaken)
-        width = num_bins * found.shape[-1]
+        at, width = jnp.argmax(shaken), num_bins * found.shape[-1]
         best = jnp.stack([shaken[at], found.reshape(-1)[at] - found[0, -1, 0], at + start * width])
-        if shards:
-            best = lax.all_gather(best, shards.axis)
+
+        def answers(feature, place):
+            threshold, side = jnp.divmod(place, found.shape[-1])
+            right = codes[feature] > threshold
+            return jnp.where(codes[feature] == num_bins - 1, side == 0, right) if options.learn_missing else right
+
+        if shards and not rows:
+            best, right = told(best, answers(*jnp.divmod(at, width)), shards.axis)
+        elif rows:
+            best = lax.all_gather(best, rows)
             best = best[jnp.argmax(best[:, 0])]
-        feature, at = jnp.divmod(best[2].astype(jnp.int32), width)
-        threshold, side = jnp.divmod(at, found.shape[-1])
-        code = codes[feature if rows or not shards else jnp.clip(feature - start, 0, size - 1)]
-        right = code > threshold
-        if options.learn_missing:
-            right = jnp.where(code == num_bins - 1, side == 0, right)
-        if shards and not rows:  # the device that has the feature tells the others
-            right = lax.psum((right & (feature // size == lax.axis_index(shards.axis))).astype(jnp.uint8), shards.axis)
+        feature, place = jnp.divmod(best[2].astype(jnp.int32), width)
+        threshold, side = jnp.divmod(place, found.shape[-1])
+        if rows or not shards:
+            right = answers(feature, place)
         gain = jnp.where(jnp.isfinite(best[0]), best[1], 0).astype(jnp.float32)
         return Tree(feature, threshold, side == 0, gain), leaf | right.astype(jnp.int32) << depth
 

@@ -83,16 +83,20 @@ MODELS = {  # of CatBoost
     "classes": ("wine", {"loss_function": "MultiClass", "depth": 2}),
     "outputs": ("friedman_outputs", {"loss_function": "MultiRMSE", "depth": 3}),
 }
-STUMPS = {  # of XGBoost: deeper trees of its are seldom oblivious
+OF_XGBOOST = {  # by default hist, depth 4, 5 rounds
     "regression": ("diabetes_sparse", {}),
+    "pruned": ("diabetes_sparse", {"tree_method": "exact", "gamma": 30000, "max_depth": 6}),
     "binary": ("breast_cancer", {"objective": "binary:logistic"}),
     "classes": ("wine", {"objective": "multi:softprob", "num_class": 3}),
+    "parallel": ("wine", {"objective": "multi:softmax", "num_class": 3, "num_parallel_tree": 2, "subsample": 0.5}),
     "counts": ("wine", {"objective": "count:poisson"}),
-    "outputs": ("friedman_outputs", {}),
+    "outputs": ("friedman_outputs", {"max_depth": 3}),
+    "vectors": ("friedman_outputs", {"multi_strategy": "multi_output_tree"}),
 }
 OURS = {  # of made.random
     "catboost": [{"missing": "min"}, {"missing": "max", "side": "right", "outputs": 3}],
     "xgboost": [{"missing": "max"}, {"missing": "learn", "side": "right", "outputs": 3}],
+    "forest": [{"side": "left"}, {"side": "right", "outputs": 3, "per_output": True}],  # of made.random_forest
 }
 
 
@@ -151,10 +155,10 @@ def small(table, params):
     return {"table": table, "model": found, "predictions": raw(model, x[:40])}
 
 
-def stumps(table, params):
+def small_xgboost(table, params):
     """The same of XGBoost: its file whole."""
     x, y, _ = tables.load(table)
-    options = {"tree_method": "hist", "max_depth": 1, "max_bin": 32, "nthread": 1}
+    options = {"tree_method": "hist", "max_depth": 4, "max_bin": 32, "nthread": 1}
     model = xgboost.train(options | params, xgboost.DMatrix(x, y), 5)
     found = json.loads(bytes(model.save_raw("json")))
     predictions = model.predict(xgboost.DMatrix(x[:40]), output_margin=True)
@@ -162,16 +166,18 @@ def stumps(table, params):
 
 
 def ours_there(peer, case):
-    """The file that we write of a random ensemble, and what the peer predicts with it."""
-    ensemble, x = made.random(**case)
+    """The file that we write of random trees, and what the peer predicts with it."""
+    of, x = made.random_forest(**case) if peer == "forest" else made.random(**case)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        of = interop.to_catboost(ensemble) if peer == "catboost" else interop_xgboost.to_xgboost(ensemble)
-        json.dump(of, file)
+        found = interop.to_catboost(of) if peer == "catboost" else interop_xgboost.to_xgboost(of)
+        json.dump(found, file)
         file.flush()
         if peer == "catboost":
-            return {"case": case, "model": of, "predictions": raw(catboost.CatBoost().load_model(file.name, "json"), x)}
-        found = xgboost.Booster(model_file=file.name).predict(xgboost.DMatrix(x), output_margin=True)
-        return {"case": case, "model": of, "predictions": digits(found)}
+            there = raw(catboost.CatBoost().load_model(file.name, "json"), x)
+        else:
+            booster = xgboost.Booster(model_file=file.name)
+            there = digits(booster.predict(xgboost.DMatrix(x), output_margin=True))
+    return {"case": case, "model": found, "predictions": there}
 
 
 def write(name, what):
@@ -189,8 +195,13 @@ def main():
             of_file[f"{table}_{params['border_count']}"] = found
             kept.append(entry)
         write(f"catboost_{file}", {"borders": of_file, "cases": kept})
+    write_models()
+
+
+def write_models():
+    """Writes models.json."""
     models = {"catboost": {name: small(*spec) for name, spec in MODELS.items()}}
-    models["xgboost"] = {name: stumps(*spec) for name, spec in STUMPS.items()}
+    models["xgboost"] = {name: small_xgboost(*spec) for name, spec in OF_XGBOOST.items()}
     write(
         "models", models | {"ours": {peer: [ours_there(peer, case) for case in cases] for peer, cases in OURS.items()}}
     )

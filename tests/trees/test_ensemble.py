@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from research.errors import UserError
-from research.trees import binning, ensemble, explain
+from research.trees import binning, ensemble, explain, prediction
 from tests.trees.made import random, walked
 
 CASES = [
@@ -28,34 +28,34 @@ CASES = [
 def test_predictions_are_those_of_trees_walked_by_hand(case):
     made, x = random(**case)
     truth = walked(json.loads(json.dumps(explain.describe(made))), x)
-    found = ensemble.predict_raw(made, x)
+    found = prediction.predict_raw(made, x)
     assert found.dtype == np.float32 and found.shape == (len(x), case.get("outputs", 1))
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
     codes = binning.apply(ensemble.borders_of(made), x)
     np.testing.assert_array_equal(ensemble.encode(made, x), codes)
     assert ensemble.encode(made, x).dtype == codes.dtype
-    np.testing.assert_allclose(ensemble.predict_codes(made, codes), truth, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(prediction.predict_encoded(made, codes), truth, rtol=1e-5, atol=1e-5)
 
 
 def test_rows_in_chunks_and_batches_are_the_same_rows(monkeypatch):
     made, x = random(rows=150, trees=6)  # shapes that no other test compiles
     truth = walked(explain.describe(made), x)
-    monkeypatch.setattr(ensemble, "ROWS", 8)
-    monkeypatch.setattr(ensemble, "BATCH", 64)
+    monkeypatch.setattr(prediction, "ROWS", 8)
+    monkeypatch.setattr(prediction, "BATCH", 64)
     for rows in (1, 7, 8, 9, 16, 63, 64, 65, 128, 150):
-        np.testing.assert_allclose(ensemble.predict_raw(made, x[:rows]), truth[:rows], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(prediction.predict_raw(made, x[:rows]), truth[:rows], rtol=1e-5, atol=1e-5)
     codes = binning.apply(ensemble.borders_of(made), x[:45])
-    np.testing.assert_allclose(ensemble.predict_codes(made, codes), truth[:45], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(prediction.predict_encoded(made, codes), truth[:45], rtol=1e-5, atol=1e-5)
 
 
 def test_an_ensemble_and_its_rows_pass_jit_and_vmap():
     made, x = random(outputs=2, missing="learn")
-    truth = ensemble.predict_raw(made, x)
-    np.testing.assert_allclose(jax.jit(ensemble.predict_raw)(made, x), truth, rtol=1e-6)
+    truth = prediction.predict_raw(made, x)
+    np.testing.assert_allclose(jax.jit(prediction.predict_raw)(made, x), truth, rtol=1e-6)
     two = jax.tree.map(lambda a: jnp.stack([a, a]), made)
-    np.testing.assert_allclose(jax.vmap(ensemble.predict_raw, (0, None))(two, jnp.asarray(x))[1], truth, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(prediction.predict_raw, (0, None))(two, jnp.asarray(x))[1], truth, rtol=1e-6)
     with pytest.raises(UserError, match=r"x has shape \[50, 2\]; it should be \[rows, 3\]"):
-        jax.jit(ensemble.predict_raw)(made, x[:, :2])
+        jax.jit(prediction.predict_raw)(made, x[:, :2])
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -73,42 +73,40 @@ def test_bounds_of_a_column_of_one_value_are_not_needed():
     made, x = random(missing="min")
     borders = binning.given([[], [], []])
     none = ensemble.collect(made, borders, made.start, "squared")  # all questions are answered with 0
-    found = ensemble.predict_raw(none, x[:1])
+    found = prediction.predict_raw(none, x[:1])
     np.testing.assert_allclose(found[0], made.start + made.leaves[:, 0].sum(0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_stages_are_the_predictions_of_the_first_trees(every):
     made, x = random(trees=7, outputs=2)
-    stages = list(ensemble.staged(made, x, every))
+    stages = list(prediction.staged(made, x, every))
     counts = [1, 2, 3, 4, 5, 6, 7] if every == 1 else [3, 6, 7]
     for count, stage in zip(counts, stages, strict=True):
-        np.testing.assert_allclose(stage, ensemble.predict_raw(made, x, count), rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(ensemble.predict_raw(made, x, 0), np.tile([1.0, 2.0], (len(x), 1)))
+        np.testing.assert_allclose(stage, prediction.predict_raw(made, x, count), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(prediction.predict_raw(made, x, 0), np.tile([1.0, 2.0], (len(x), 1)))
     with pytest.raises(UserError, match="8 trees are asked for; the ensemble has 7"):
-        ensemble.predict_raw(made, x, 8)
+        prediction.predict_raw(made, x, 8)
 
 
 def test_sums_of_many_trees_keep_their_digits():
     made, x = random(trees=4096, depth=1, rows=4)
     many = jnp.full_like(made.leaves, 0.1)  # one after the other the sum is 1.5e-5 off
-    found = ensemble.predict_raw(dataclasses.replace(made, leaves=many), x)
+    found = prediction.predict_raw(dataclasses.replace(made, leaves=many), x)
     np.testing.assert_allclose(found, 1 + 4096 * float(np.float32(0.1)), rtol=5e-6)
 
 
 def test_mistakes_are_named():
     made, x = random(missing="forbid", names=("a", "b", "c"))
     with pytest.raises(UserError, match="the table has 2 columns; it should have 3"):
-        ensemble.predict_raw(made, x[:, :2])
+        prediction.predict_raw(made, x[:, :2])
     bad = x.copy()
     bad[13, 1] = np.nan
     with pytest.raises(UserError, match="row 13, column 'b' of the table is missing"):
-        ensemble.predict_raw(made, bad)
-    with pytest.raises(UserError, match=r"the codes have shape \[50, 3\]; they should be \[3, rows\]"):
-        ensemble.predict_codes(made, np.zeros((50, 3), np.uint8))
+        prediction.predict_raw(made, bad)
     pandas = pytest.importorskip("pandas")
     with pytest.raises(UserError, match="column 0 of the table is 'b' and should be 'a'"):
-        ensemble.predict_raw(made, pandas.DataFrame(x, columns=["b", "a", "c"]))
+        prediction.predict_raw(made, pandas.DataFrame(x, columns=["b", "a", "c"]))
 
 
 def test_importances_by_hand():
@@ -135,7 +133,7 @@ def test_permutation_finds_the_column_that_matters():
     made = dataclasses.replace(
         made, feature=jnp.array([[1]]), threshold=jnp.array([[3]]), leaves=jnp.array([[[0.0], [1.0]]])
     )
-    y, kept = ensemble.predict_raw(made, x), x.copy()
+    y, kept = prediction.predict_raw(made, x), x.copy()
     found = explain.permutation(made, x, lambda raw: (raw == y).mean(), seed=1, repeats=20)
     share = (y == 2).mean()  # a shuffled row is as likely to be on one side as any row is
     np.testing.assert_allclose(found, [0, 2 * share * (1 - share), 0], atol=0.02)

@@ -11,7 +11,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from configs import base
 from research import trees
 from research.errors import UserError
-from research.trees.estimators import ObliviousBoostingClassifier, ObliviousBoostingRegressor
+from research.trees.estimators import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    ObliviousBoostingClassifier,
+    ObliviousBoostingRegressor,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.random((300, 4)).astype(np.float32)
@@ -35,6 +40,8 @@ def _quick_to_compile():  # each check has tables of another shape
     [  # a weight is so many copies only where the l2 is 0, since CatBoost's grows with the mean weight
         ObliviousBoostingRegressor(**SMALL, l2_leaf_reg=0.0),
         ObliviousBoostingClassifier(**SMALL | {"max_depth": 1}, l2_leaf_reg=0.0),
+        GradientBoostingRegressor(**SMALL | {"max_depth": 1}),
+        GradientBoostingClassifier(**SMALL | {"max_depth": 1}),
     ],
     expected_failed_checks=lambda estimator: EXPECTED,
 )

@@ -22,6 +22,11 @@ def config(**fields):
     )
 
 
+def levels(**fields):
+    fields = {"num_trees": 40, "depth": 4, "border_count": 31} | fields
+    return ml_collections.FrozenConfigDict(base.update(base.gbdt(), **fields))
+
+
 def test_a_table_is_learned_and_the_same_key_gives_the_same_trees():
     of, again = (trees.fit(X, Y, config(subsample=0.8), key=jax.random.key(3)) for _ in range(2))
     other = trees.fit(X, Y, config(subsample=0.8), key=jax.random.key(4))
@@ -45,8 +50,52 @@ def test_one_tree_of_one_split_by_hand():
     np.testing.assert_allclose(trees.predict(of, x), [0.5, 0.5, 1.5, 1.5], rtol=1e-6)
 
 
-def test_early_stopping_keeps_the_trees_up_to_the_least_loss():
-    fields = {"num_trees": 300, "learning_rate": 0.5, "early_stopping": 20, "block": 16}
+HAND = [  # options, predictions: four rows, -1 -1 3 3, of which each side has the gradient 4 and the weight 2
+    ({"reg_lambda": 2.0}, [0.5, 0.5, 1.5, 1.5]),
+    ({"reg_lambda": 0.0, "reg_alpha": 1.0}, [0.25, 0.25, 1.75, 1.75]),
+    ({"reg_lambda": 2.0, "gamma": 7.9}, [0.5, 0.5, 1.5, 1.5]),  # 16 / 4 on either side
+    ({"reg_lambda": 2.0, "gamma": 8.1}, [1, 1, 1, 1]),
+    ({"min_child_weight": 2.1}, [1, 1, 1, 1]),
+    ({"min_data_in_leaf": 3}, [1, 1, 1, 1]),
+    ({"newton": False, "leaf_method": "gradient", "reg_lambda": 0.0}, [0, 0, 2, 2]),
+]
+
+
+@pytest.mark.parametrize("fields,truth", HAND, ids=str)
+def test_one_tree_grown_by_level_by_hand(fields, truth):
+    x, y = np.arange(4.0)[:, None], np.array([-1.0, -1, 3, 3])
+    of = trees.fit(x, y, levels(**{"num_trees": 1, "depth": 1, "learning_rate": 0.5} | fields))
+    np.testing.assert_allclose(trees.predict(of, x), truth, rtol=1e-6)
+    (tree,) = trees.describe(of)["trees"]
+    if truth[0] != 1:
+        assert tree["question"] == "x >= border" and tree["border"] == 2 and tree["left"]["cover"] == 2
+
+
+def test_each_output_may_have_its_own_trees():
+    label = np.searchsorted(np.quantile(Y, [0.5, 0.8]), Y)
+    for alone in (False, True):
+        fields = {"objective": "softmax:classes=3,factor=2", "num_trees": 10, "one_output_per_tree": alone}
+        fields["learning_rate"] = 0.3
+        of = trees.fit(X, label, levels(**fields))
+        assert of.value.shape == (10, 3 if alone else 1, 31, 1 if alone else 3)
+        assert np.mean(trees.predict(of, X).argmax(axis=1) == label) > 0.93
+
+
+def test_missing_values_go_where_they_are_learned_to_go():
+    x = X.copy()
+    x[Y > 15, 0] = np.nan
+    of = trees.fit(x, Y, levels(num_trees=1, depth=1, learning_rate=1.0, reg_lambda=0.0))
+    (tree,) = trees.describe(of)["trees"]
+    means = Y[np.isnan(x[:, 0])].mean(), Y[~np.isnan(x[:, 0])].mean()
+    np.testing.assert_allclose(trees.predict(of, x), np.where(np.isnan(x[:, 0]), *means), rtol=1e-5)
+    assert tree["missing"] == "right" and tree["border"] == np.inf
+    with pytest.raises(UserError, match="row 0, column 0 of the table is missing"):
+        trees.predict(trees.fit(X, Y, levels(num_trees=1, missing="forbid")), np.full((1, 5), np.nan))
+
+
+@pytest.mark.parametrize("config", [config, levels], ids=["oblivious", "levels"])
+def test_early_stopping_keeps_the_trees_up_to_the_least_loss(config):
+    fields = {"num_trees": 200, "learning_rate": 0.5, "early_stopping": 20, "block": 16}
     held = RNG.random((200, 5)).astype(np.float32)
     target = (
         10 * np.sin(np.pi * held[:, 0] * held[:, 1]) + 20 * (held[:, 2] - 0.5) ** 2 + 10 * held[:, 3] + 5 * held[:, 4]
@@ -57,8 +106,8 @@ def test_early_stopping_keeps_the_trees_up_to_the_least_loss():
     losses = [np.mean((np.asarray(raw)[:, 0] - target) ** 2) for raw in trees.staged(whole, held)]
     size = len(stopped.feature)
     least = losses[: size + 20]
-    assert size == int(np.argmin(least)) + 1 < 280
-    np.testing.assert_array_equal(stopped.leaves, whole.leaves[:size])
+    assert size == int(np.argmin(least)) + 1 < 180
+    np.testing.assert_array_equal(trees.predict_raw(stopped, X), trees.predict_raw(whole, X, size))
 
 
 def test_a_weight_is_so_many_copies():
@@ -87,12 +136,32 @@ def test_options_of_an_objective():
     assert np.mean(trees.predict(low, X) <= trees.predict(high, X)) > 0.97
 
 
+ELSEWHERE = {"name", "objective", "num_trees", "block", "early_stopping", "borders", "border_count"}  # read by others
+OTHER = {"missing": "max", "leaf_method": "exact", "score_function": "l2"}
+
+
+@pytest.mark.parametrize("config", [config, levels], ids=["oblivious", "levels"])
+def test_every_field_reaches_the_options(config):
+    found = set()
+    for name, value in config(missing="learn").items():
+        if name not in ELSEWHERE:
+            other = not value if isinstance(value, bool) else OTHER.get(name, 0.25 if isinstance(value, float) else 3)
+            found.add(fitting.options_of(config(**{"missing": "learn", name: other})))
+    assert len(found) == len(config()) - len(ELSEWHERE) and fitting.options_of(config(missing="learn")) not in found
+
+
 MISTAKES = {
     "one target for each row": lambda: trees.fit(X, Y[:-1], config()),
     "needs an eval_set to watch": lambda: trees.fit(X, Y, config(early_stopping=5)),
     "'alpha' is no NAME=NUMBER": lambda: trees.fit(X, Y, config(objective="quantile:alpha")),
     "'logistic' has no such options: alpha=0.5": lambda: trees.fit(X, Y > 5, config(objective="logistic:alpha=0.5")),
     "score_function is 'cosin'; did you mean 'cosine'": lambda: trees.fit(X, Y, config(score_function="cosin")),
+    "name of the trees is 'gbd'; did you mean 'gbdt'": lambda: trees.fit(X, Y, levels(name="gbd")),
+    "subsample is 1.5; it must be above 0 and at most 1": lambda: trees.fit(X, Y, levels(subsample=1.5)),
+    "colsample_bynode is 0.0; it must be above 0": lambda: trees.fit(X, Y, levels(colsample_bynode=0.0)),
+    "gamma is -1.0; it must be at least 0": lambda: trees.fit(X, Y, levels(gamma=-1.0)),
+    "l2_leaf_reg is nan; it must be at least 0": lambda: trees.fit(X, Y, config(l2_leaf_reg=float("nan"))),
+    "depth is 17; it must be at most 16": lambda: trees.fit(X, Y, levels(depth=17)),
     "the objective is 'sqared'; did you mean 'squared'": lambda: trees.fit(X, Y, config(objective="sqared")),
 }
 

@@ -57,6 +57,15 @@ def test_sums_are_those_of_a_loop(how, outputs, mode, monkeypatch):
     np.testing.assert_allclose(got_w, brute(codes, leaf, w if mode == "weights" else jnp.ones_like(w)), atol=1e-3)
 
 
+@pytest.mark.parametrize("outputs", [7, 8, 10])
+def test_any_number_of_columns_has_the_same_bits(outputs):
+    """One word an output, and one more for the weight."""
+    codes, leaf, g, w = table(outputs)
+    for weight in (None, w):
+        packed = histogram.pack(g, weight, num_rows=ROWS)
+        np.testing.assert_array_equal(*(sums(how, codes, leaf, packed) for how in LOWERINGS))
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [64, 2**15])
 def test_lowerings_have_the_same_bits(weighted, chunk, monkeypatch):

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from research.errors import UserError
-from research.trees import ensemble, explain, interop, interop_xgboost
+from research.trees import explain, forest, interop, interop_xgboost, prediction
 from research.trees.fitting import get_objective
 from tests.peers import tables
-from tests.trees.made import random
+from tests.trees.made import random, random_forest, random_levels
 
 KEPT = json.loads((pathlib.Path(__file__).parents[1] / "peers" / "models.json").read_text())
 LAYS = {"catboost": (interop.to_catboost, interop.from_catboost)}
 LAYS["xgboost"] = (interop_xgboost.to_xgboost, interop_xgboost.from_xgboost)
 NAMES = [(peer, name) for peer in LAYS for name in KEPT[peer]]
 OBJECTIVES = {"regression": "squared", "uneven": "quantile", "binary": "logistic", "classes": "softmax"}
-OBJECTIVES |= {"counts": "poisson", "outputs": "multi_squared"}
+OBJECTIVES |= {"counts": "poisson", "outputs": "multi_squared", "vectors": "multi_squared"}
+OBJECTIVES |= {"pruned": "squared", "parallel": "softmax"}
 BUILT = [{"side": side, "missing": missing} for side in ("left", "right") for missing in ("min", "max")]
 BUILT += [{"outputs": 3, "trees": 2}, {"depth": 1, "trees": 1}, {"depth": 0}, {"names": ("a", "b", "c")}]
 LEARNED = [{"missing": "learn"}, {"missing": "learn", "side": "right", "outputs": 2}]
@@ -72,10 +73,10 @@ def test_a_file_of_the_peer_predicts_here_as_there(peer, name):
     made = LAYS[peer][1](kept["model"])
     assert made.loss_name == OBJECTIVES[name]
     assert get_objective(made.objective).outputs == len(made.start)  # so that it can predict
-    found = ensemble.predict_raw(made, x)
+    found = prediction.predict_raw(made, x)
     np.testing.assert_allclose(found.ravel(), truth.ravel(), rtol=1e-6, atol=1e-6 * truth.std())
     again = LAYS[peer][1](through_json(LAYS[peer][0](made)))
-    np.testing.assert_allclose(ensemble.predict_raw(again, x), found, rtol=1e-6, atol=1e-6 * truth.std())
+    np.testing.assert_allclose(prediction.predict_raw(again, x), found, rtol=1e-6, atol=1e-6 * truth.std())
     assert again.objective == made.objective
 
 
@@ -96,10 +97,12 @@ def test_what_catboost_wrote_is_written_again(name):
 
 @pytest.mark.parametrize("peer", LAYS)
 def test_the_peer_has_read_what_we_write(peer):
-    for kept in KEPT["ours"][peer]:
-        made, x = random(**kept["case"])
+    of_peer = [(random, kept) for kept in KEPT["ours"][peer]]
+    of_peer += [(random_forest, kept) for kept in KEPT["ours"]["forest"] if peer == "xgboost"]
+    for make, kept in of_peer:
+        made, x = make(**kept["case"])
         assert through_json(LAYS[peer][0](made)) == kept["model"]  # else write models.json anew
-        found = ensemble.predict_raw(made, x).ravel()
+        found = prediction.predict_raw(made, x).ravel()
         np.testing.assert_allclose(found, np.array(kept["predictions"]), rtol=1e-6, atol=1e-6)
 
 
@@ -108,14 +111,64 @@ def test_the_peer_has_read_what_we_write(peer):
 )
 def test_files_ask_what_the_ensemble_asks_and_come_back(peer, case):
     made, x = random(**case)
-    truth = ensemble.predict_raw(made, x)
+    truth = prediction.predict_raw(made, x)
     written = through_json(LAYS[peer][0](made))
     np.testing.assert_allclose(ASKS[peer](written, x), truth, rtol=1e-5, atol=1e-5)
     back = LAYS[peer][1](written)
-    np.testing.assert_allclose(ensemble.predict_raw(back, x), truth, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(prediction.predict_raw(back, x), truth, rtol=1e-5, atol=1e-5)
     assert back.names == made.names
     if peer == "xgboost":
         np.testing.assert_allclose(explain.importances(back), explain.importances(made), atol=1e-6)
+
+
+FORESTS = [{"outputs": k, "per_output": j} for k, j in ((1, False), (3, False), (3, True))]
+FORESTS += [{"nodes": 41}, {"nodes": 1}, {"side": "right", "names": ("a", "b", "c")}]
+
+
+@pytest.mark.parametrize("case", FORESTS, ids=str)
+def test_a_forest_is_written_and_comes_back(case):
+    made, x = random_forest(**case)
+    truth = prediction.predict_raw(made, x)
+    written = through_json(interop_xgboost.to_xgboost(made))
+    np.testing.assert_allclose(asks_xgboost(written, x), truth, rtol=1e-5, atol=1e-5)
+    back = interop_xgboost.from_xgboost(written)
+    assert back.heap == (made.depth <= forest.DENSE) and (back.depth, back.names) == (made.depth, made.names)
+    np.testing.assert_allclose(prediction.predict_raw(back, x), truth, rtol=1e-5, atol=1e-5)
+    if case.get("outputs", 1) == 1 or case["per_output"]:
+        for kind in ("gain", "splits", "cover"):
+            np.testing.assert_allclose(explain.importances(back, kind), explain.importances(made, kind), atol=1e-6)
+
+
+def test_nodes_that_no_row_can_reach_are_not_written():
+    trees, borders, x = random_levels(outputs=2, per_output=True)
+    made = forest.collect(trees, borders, [1, 2], "multi_squared:outputs=2")
+    written = through_json(interop_xgboost.to_xgboost(made))
+    np.testing.assert_allclose(asks_xgboost(written, x), prediction.predict_raw(made, x), rtol=1e-5, atol=1e-5)
+    for number, tree in enumerate(written["learner"]["gradient_booster"]["model"]["trees"]):
+        asked = int((trees.feature[number // 2, number % 2] >= 0).sum())
+        left, right = (np.array(tree[f"{side}_children"]) for side in ("left", "right"))
+        assert tree["id"] == number and tree["tree_param"]["num_nodes"] == str(2 * asked + 1) == str(len(left))
+        inner = np.flatnonzero(left >= 0)
+        assert sorted([0, *left[inner], *right[inner]]) == list(range(2 * asked + 1))
+        parents = np.array(tree["parents"])
+        assert (parents[left[inner]] == inner).all() and (parents[right[inner]] == inner).all()
+        cover = np.array(tree["sum_hessian"])
+        np.testing.assert_allclose(cover[inner], cover[left[inner]] + cover[right[inner]])
+
+
+def test_gains_and_cover_of_the_peer_are_kept():
+    kept = KEPT["xgboost"]["pruned"]["model"]  # whose file has places of nodes that were deleted
+    tree, made = kept["learner"]["gradient_booster"]["model"]["trees"][0], interop_xgboost.from_xgboost(kept)
+    (said, *_), walk = explain.describe(made)["trees"], [0]
+    nodes = [said]
+    while walk:
+        node, ours = walk.pop(), nodes.pop()
+        np.testing.assert_allclose(ours["cover"], tree["sum_hessian"][node], rtol=1e-6)
+        assert ("value" in ours) == (tree["left_children"][node] < 0)
+        if "value" not in ours:
+            np.testing.assert_allclose(ours["gain"], tree["loss_changes"][node], rtol=1e-6)
+            walk += [tree["left_children"][node], tree["right_children"][node]]
+            nodes += [ours["left"], ours["right"]]
 
 
 def test_a_question_at_zero_is_kept():
@@ -125,12 +178,12 @@ def test_a_question_at_zero_is_kept():
     )
     x = np.zeros((2, 3), np.float32) + [[0], [-1e-6]]
     for peer, (to, back) in LAYS.items():
-        found = ensemble.predict_raw(back(to(made)), x)
-        np.testing.assert_allclose(found, ensemble.predict_raw(made, x), rtol=1e-6)
+        found = prediction.predict_raw(back(to(made)), x)
+        np.testing.assert_allclose(found, prediction.predict_raw(made, x), rtol=1e-6)
         np.testing.assert_allclose(ASKS[peer](through_json(to(made)), x.astype(np.float32)), found, rtol=1e-6)
     left = dataclasses.replace(made, side="left")
     np.testing.assert_allclose(
-        asks_xgboost(through_json(interop_xgboost.to_xgboost(left)), x), ensemble.predict_raw(left, x)
+        asks_xgboost(through_json(interop_xgboost.to_xgboost(left)), x), prediction.predict_raw(left, x)
     )
 
 
@@ -149,7 +202,7 @@ def test_base_scores_of_several_versions_are_read():
     for score, start in (("5E-1", 0.0), ("[5E-1]", 0.0), ("[8.8079708E-1]", 2.0)):
         model["learner"]["learner_model_param"]["base_score"] = score
         np.testing.assert_allclose(interop_xgboost.from_xgboost(model).start, [start], atol=1e-6)
-    shifted = ensemble.predict_raw(interop_xgboost.from_xgboost(model), x)
+    shifted = prediction.predict_raw(interop_xgboost.from_xgboost(model), x)
     np.testing.assert_allclose(shifted.mean(), 2 + asks_xgboost(model, x).mean(), rtol=1e-5)
 
 
@@ -158,7 +211,7 @@ def test_what_cannot_be_said_is_named():
     with pytest.raises(UserError, match="train with missing values 'min' or 'max'"):
         interop.to_catboost(random(missing="learn")[0])
     with pytest.raises(UserError, match="the ensemble has no trees"):
-        interop_xgboost.to_xgboost(ensemble.first(random()[0], 0))
+        interop_xgboost.to_xgboost(prediction.first(random()[0], 0))
     for read in (interop.from_catboost, interop_xgboost.from_xgboost):
         for wrong in ({}, [], {"learner": 3}):
             with pytest.raises(UserError, match=r"no (oblivious CatBoost model|XGBoost model of trees)"):
@@ -169,10 +222,17 @@ def test_what_cannot_be_said_is_named():
     catboost["oblivious_trees"][1]["splits"][0]["split_type"] = "OnlineCtr"
     with pytest.raises(UserError, match="categorical features; encode"):
         interop.from_catboost(catboost)
-    tree = copy.deepcopy(interop_xgboost.to_xgboost(random(depth=2, trees=2)[0]))
-    tree["learner"]["gradient_booster"]["model"]["trees"][1]["split_conditions"][2] += 1
-    with pytest.raises(UserError, match="tree 1 of the XGBoost model asks 2 questions on level 1; only oblivious"):
-        interop_xgboost.from_xgboost(tree)
-    xgboost["learner"]["gradient_booster"]["name"] = "dart"
-    with pytest.raises(UserError, match="the XGBoost model is dart with reg:squarederror; known are gbtree"):
+    with pytest.raises(UserError, match="the trees are not oblivious, as those of CatBoost's file are"):
+        interop.to_catboost(random_forest()[0])
+    for name in ("dart", "gblinear"):
+        booster = {"name": name, "model": {"weights": [1.0]}}
+        other = {"learner": xgboost["learner"] | {"gradient_booster": booster}}
+        with pytest.raises(UserError, match=f"the XGBoost model is {name} with reg:squarederror; known are gbtree"):
+            interop_xgboost.from_xgboost(other)
+    xgboost["learner"]["gradient_booster"]["model"]["trees"][2]["split_type"][0] = 1
+    with pytest.raises(UserError, match="tree 2 of the XGBoost model splits categories; encode"):
         interop_xgboost.from_xgboost(xgboost)
+    vectors = copy.deepcopy(KEPT["xgboost"]["vectors"]["model"])
+    del vectors["learner"]["gradient_booster"]["model"]["trees"][1]["leaf_weights"]
+    with pytest.raises(UserError, match="tree 1 of the XGBoost model has vector leaves of another version"):
+        interop_xgboost.from_xgboost(vectors)

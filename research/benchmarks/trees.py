@@ -1,0 +1,201 @@
+"""Boosting beside CatBoost, XGBoost and LightGBM: training, many classes, many models, prediction, memory.
+
+All on THREADS threads, ours on as many devices that share the processor; tables are binned before the clock starts.
+The environment variable TREES_ROWS picks rows of ROWS by their names, with commas between.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from research.benchmarks import tree_peers
+from research.benchmarks.samplers import ratio
+from research.benchmarks.tree_peers import L2, RATE, Work
+from research.errors import UserError, nearest
+from research.trees import binning, boosting, ensemble, levelwise, many, objectives, oblivious, prediction
+
+ONLY, THREADS, ROUNDS, SECONDS = "TREES_ROWS", 2, 15, 60
+TRAINED = {
+    "20k_50_64": Work(20_000, 50, 64),
+    "200k_50_64": Work(200_000, 50, 64),
+    "200k_50_255": Work(200_000, 50, 255),
+    "200k_20_255": Work(200_000, 20, 255),
+    "100k_28_64_classes": Work(100_000, 28, 64, classes=10),
+    "100k_28_255_classes": Work(100_000, 28, 255, classes=10),
+}
+MODELS, NUM_MODELS, MODEL_TREES, PEERS_MODELS = Work(500, 10, 32, depth=4), 1000, 50, 100
+PREDICTED, PREDICTED_ROWS, PREDICTED_TREES = Work(20_000, 50, 64), 1_000_000, 500
+MEMORY, MEMORY_TREES = Work(2_000_000, 50, 64), 10
+GROWERS = {"oblivious": functools.partial(oblivious.Options, score="l2"), "levelwise": levelwise.Options}
+
+
+def turns(calls):
+    """{name: [milliseconds]} of calls that take turns, ROUNDS of them or, from the third on, as SECONDS allow.
+
+    One of each comes first that is not counted.
+    """
+    times, begin = {name: [] for name in calls}, time.perf_counter()
+    for i in range(ROUNDS + 1):
+        if i > 3 and time.perf_counter() - begin > SECONDS:
+            break
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if i:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def compared(own, theirs):
+    """{"ms": median of own times, and for each peer the ratio to its times}."""
+    return {"ms": statistics.median(own)} | {f"over_{name}": ratio(own, found) for name, found in theirs.items()}
+
+
+def mesh():
+    return jax.make_mesh((THREADS,), ("trees",), axis_types=(AxisType.Auto,), devices=jax.devices()[:THREADS])
+
+
+def binned(work, x, y):
+    """(codes [F, N], counts [F], y, Objective) of a table of tree_peers."""
+    borders = binning.find(x, "quantile", work.bins - 1)
+    objective = objectives.softmax(work.classes) if work.classes else objectives.squared()
+    return binning.apply(borders, x), borders.counts, y, objective
+
+
+def growing(work, codes, counts, y, objective, grower, kind, num_trees):
+    """(call() -> None that grows num_trees trees on a mesh of that kind, seconds to compile them)."""
+    of, how = mesh(), boosting.Options(GROWERS[grower](depth=work.depth, l2=L2), rate=RATE)
+    with jax.enable_x64(True):
+        state = boosting.init(y, None, objective, jax.random.key(0))
+    specs = (None, "trees") if kind == "rows" else ("trees",), ("trees",) if kind == "rows" else ()
+    codes, y = (jax.device_put(x, NamedSharding(of, PartitionSpec(*spec))) for x, spec in zip((codes, y), specs))
+
+    def call():
+        args = (codes, counts, y, None, objective, how, jax.random.key(0), num_trees)
+        jax.block_until_ready(boosting.boost(*args, state, mesh=of, kind=kind))
+
+    seconds = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return call, seconds[0] - seconds[1]
+
+
+def trained(work, peers):
+    """{contestant: ms of a tree; of ours also seconds to compile and ratios}, all taking turns.
+
+    A peer's tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
+    """
+    few, more = (2, 12) if work.classes else (10, 60) if work.rows < 100_000 else (4, 24)
+    x, y = tree_peers.table(work)
+    fits = {name: make(work, x, y)[0] for name, make in peers.items()}
+    if work.classes and "xgboost" in peers:
+        fits["xgboost_vector"] = peers["xgboost"](work._replace(vector=True), x, y)[0]
+    names = [(grower, kind) for grower in GROWERS for kind in ("rows", "features")]
+    table = binned(work, x, y)
+    own = {f"{grower}_{kind}": growing(work, *table, grower, kind, more - few) for grower, kind in names}
+    calls = {name: call for name, (call, _) in own.items()}
+    times = turns(calls | {(name, n): functools.partial(fit, n) for name, fit in fits.items() for n in (few, more)})
+    tree = {name: [t / (more - few) for t in times[name]] for name in own}
+    theirs = {
+        name: [max(b - a, 1e-3) / (more - few) for a, b in zip(times[name, few], times[name, more])] for name in fits
+    }
+    rows = {name: {"compile_s": seconds, **compared(tree[name], theirs)} for name, (_, seconds) in own.items()}
+    rows |= {name: {"ms": statistics.median(found)} for name, found in theirs.items()}
+    return {"work": work._asdict(), "sums": "a word of 64 bits an output, which counts share", **rows}
+
+
+def models(peers):
+    """{contestant: seconds for NUM_MODELS models}: ours in one program, compiled anew; a peer's in a loop, PEERS_MODELS
+    of them on THREADS threads, or on one thread in as many processes."""
+    tables = [binned(MODELS, *tree_peers.table(MODELS, seed)) for seed in range(NUM_MODELS)]
+    codes, counts, y, (objective, *_) = zip(*tables)
+    codes, y, counts = np.stack(codes), np.stack(y), np.max(counts, axis=0)
+    how = boosting.Options(oblivious.Options(score="l2", depth=MODELS.depth, l2=L2), rate=RATE)
+    keys, of, result = jax.random.split(jax.random.key(0), NUM_MODELS), mesh(), {}
+
+    def call():
+        jax.block_until_ready(many.boost(codes, counts, y, objective, how, keys, MODEL_TREES, mesh=of))
+
+    seconds = []
+    for again in (False, False, False, True):
+        if not again:
+            jax.clear_caches()
+            many.compiled.cache_clear()
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    result["ours"] = {"s": statistics.median(seconds[:3]), "compile_s": statistics.median(seconds[:3]) - seconds[3]}
+    scale = NUM_MODELS / PEERS_MODELS
+    with ProcessPoolExecutor(THREADS, get_context("spawn")) as pool:
+        for name in peers:
+            for processes in (1, THREADS):
+                work = MODELS._replace(threads=THREADS // processes)
+                seeds = [range(i, PEERS_MODELS, processes) for i in range(processes)]
+                ask = functools.partial(tree_peers.fits, name, work, MODEL_TREES)
+                found = [max(pool.map(ask, seeds)) for _ in range(4)][1:]
+                result[f"{name}_{processes}_processes"] = {"s": scale * statistics.median(found)}
+    for name in list(result)[1:]:
+        result["ours"][f"over_{name}"] = result["ours"]["s"] / result[name]["s"]
+    return {"work": MODELS._asdict(), "models": NUM_MODELS, "trees": MODEL_TREES, **result}
+
+
+def predicted(peers):
+    """{contestant: ms to predict PREDICTED_ROWS rows by PREDICTED_TREES trees, from numbers}, all taking turns."""
+    x, y = tree_peers.table(PREDICTED)
+    codes, counts, y, objective = binned(PREDICTED, x, y)
+    borders = binning.find(x, "quantile", PREDICTED.bins - 1)
+    how = boosting.Options(GROWERS["oblivious"](depth=PREDICTED.depth, l2=L2), rate=RATE)
+    _, grown = boosting.boost(codes, counts, y, None, objective, how, jax.random.key(0), PREDICTED_TREES)
+    of = ensemble.collect(grown, borders, [0.0], objective.name)
+    rows, calls = tree_peers.table(PREDICTED._replace(rows=PREDICTED_ROWS), 1)[0], {}
+    for name, make in peers.items():
+        fit, predict = make(PREDICTED, x, y)
+        calls[name] = functools.partial(predict, fit(PREDICTED_TREES), rows)
+    times = turns({"ours": lambda: prediction.predict_raw(of, rows), **calls})
+    own = times.pop("ours")
+    about = {"rows": PREDICTED_ROWS, "trees": PREDICTED_TREES, "depth": PREDICTED.depth, "features": PREDICTED.features}
+    return about | {"ours": compared(own, times)} | {n: {"ms": statistics.median(t)} for n, t in times.items()}
+
+
+def memory(peers):
+    """{contestant: MiB resident at most, in a process that makes the table, bins it and grows MEMORY_TREES trees}."""
+    result = {}
+    for name in ("table", "features", "rows", *peers):
+        order = json.dumps({"name": name, "work": MEMORY, "trees": MEMORY_TREES})
+        command = [sys.executable, "-m", "research.benchmarks.tree_peers.memory", order]
+        asked = subprocess.run(command, capture_output=True, text=True, check=True)
+        result[name] = {"mib": json.loads(asked.stdout.splitlines()[-1])}
+    for name in ("features", "rows"):
+        result[name] |= {f"over_{peer}": result[name]["mib"] / result[peer]["mib"] for peer in peers}
+    return {"work": MEMORY._asdict(), "trees": MEMORY_TREES, **result}
+
+
+ROWS = {name: functools.partial(trained, work) for name, work in TRAINED.items()}
+ROWS |= {"1000_models": models, "predict_1m_500": predicted, "memory_2m_50": memory}
+
+
+def main():
+    """A dict: for each row what each contestant takes, ours also as a ratio to each peer, turn by turn."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    with contextlib.suppress(RuntimeError):  # where a backend runs already, it should have as many
+        jax.config.update("jax_num_cpu_devices", THREADS)
+    wanted = list(filter(None, os.environ.get(ONLY, "").split(","))) or list(ROWS)
+    for name in wanted:
+        if name not in ROWS:
+            raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
+    peers, versions = tree_peers.here()
+    result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
+    return result | {"threads": THREADS, "peers": versions} | {name: ROWS[name](peers) for name in wanted}

@@ -1,0 +1,160 @@
+"""What the estimators share: checked parameters and tables, fitting, predictions, files. Entry point: `Boosting`."""
+
+import contextlib
+import dataclasses
+import json
+import numbers
+import types
+
+import jax
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from research.atomic import replacing
+from research.errors import UserError
+from research.trees import blocks, explain, fitting, objectives, prediction
+from research.trees.estimators import formats
+
+WHOLE, REAL = numbers.Integral, numbers.Real
+RANGES = {  # of parameters: type, least, greatest, which of the two belong to it
+    "n_estimators": (WHOLE, 1, None, "left"),
+    "learning_rate": (REAL, 0, None, "neither"),
+    "max_depth": (WHOLE, 1, 16, "both"),
+    "subsample": (REAL, 0, 1, "right"),
+    "colsample_bytree": (REAL, 0, 1, "right"),
+    "colsample_bylevel": (REAL, 0, 1, "right"),
+    "leaf_iterations": (WHOLE, 1, None, "left"),
+    "early_stopping": (WHOLE, 0, None, "left"),
+}
+ROWS = dict(dtype=np.float32, ensure_all_finite="allow-nan")  # of validate_data
+
+
+class ParameterError(UserError, ValueError):
+    """A UserError that scikit-learn's tools know as a ValueError."""
+
+
+@contextlib.contextmanager
+def as_value_errors():
+    """UserErrors inside become ParameterErrors."""
+    try:
+        yield
+    except UserError as error:
+        raise ParameterError(str(error)) from error
+
+
+@contextlib.contextmanager
+def located(x, y=None, weight=None, names=None):
+    """scikit-learn's complaints inside begin with the row and column that they are about, where one can be told."""
+    try:
+        with np.errstate(over="ignore"):  # what overflows float32 is complained of
+            yield
+    except ValueError as error:
+        try:
+            for _ in blocks.read(x, names, weight):
+                pass
+            if y is not None:
+                objectives.squared().check(y)
+        except UserError as ours:
+            raise ParameterError(f"{ours} ({error})") from error
+        raise
+
+
+class Boosting(BaseEstimator):
+    """loss: "auto", or an objective, with options such as "quantile:alpha=0.8". borders: a kind of binning.find, or a
+    list of arrays, one a feature. leaf_method "auto": the family's, see LEAVES. early_stopping: trees without a lower
+    loss on fit's eval_set; 0: none. Fitting sets `ensemble_`. Mistakes raise ValueError or TypeError.
+    """
+
+    def fit(self, X, y, sample_weight=None, eval_set=None):
+        """self, fitted to X [N, F], NaN where a value is missing, y [N] and weights [N]; eval_set = (X, y)."""
+        for name, (kind, low, high, ends) in (RANGES | self._ranges).items():
+            check_scalar(getattr(self, name), name, kind, min_val=low, max_val=high, include_boundaries=ends)
+        numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
+        with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
+            X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        with as_value_errors():
+            objective = self._start(y, sample_weight)
+            if eval_set is not None:
+                eval_set = (self._rows(eval_set[0]), self._targets(eval_set[1]))
+            key = jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
+            rest = dict(key=key, sample_weight=sample_weight, eval_set=eval_set)
+            found = fitting.fit(X, self._targets(y), self._config(objective), **rest)
+        names = getattr(self, "feature_names_in_", None)
+        self.ensemble_ = dataclasses.replace(found, names=None if names is None else tuple(names))
+        return self
+
+    def _config(self, objective):
+        """What `fitting.fit` takes for a config."""
+        leaf = self.leaf_method
+        own = {
+            "name": self._name,
+            "objective": objective,
+            "num_trees": self.n_estimators,
+            "depth": self.max_depth,
+            "block": 10 if self.early_stopping else self.n_estimators,
+            "leaf_method": self._leaves.get(objective.partition(":")[0], "gradient") if leaf == "auto" else leaf,
+        }
+        return types.SimpleNamespace(**self.get_params() | own)
+
+    @property
+    def feature_importances_(self):
+        """[F], each feature's share of the gain."""
+        check_is_fitted(self)
+        with as_value_errors():
+            return explain.importances(self.ensemble_)
+
+    def _rows(self, X):
+        with located(X, names=getattr(self, "feature_names_in_", None)):
+            return validate_data(self, X, reset=False, **ROWS)
+
+    def _raw(self, X):
+        """Scores [N, K]."""
+        check_is_fitted(self)
+        X = self._rows(X)
+        with as_value_errors():
+            return prediction.predict_raw(self.ensemble_, X)
+
+    def _link(self, raw):
+        return np.asarray(fitting.get_objective(self.ensemble_.objective).link(raw))
+
+    def predict(self, X):
+        """[N]: numbers, or labels of `classes_`."""
+        return self._of(self._raw(X))
+
+    def staged_predict(self, X):
+        """Yields the predictions [N] of the first tree, of the first two, and so on."""
+        yield from map(self._of, self._stages(X))
+
+    def _stages(self, X):
+        """Yields the scores [N, K] of each stage."""
+        check_is_fitted(self)
+        X = self._rows(X)
+        with as_value_errors():
+            yield from map(np.asarray, prediction.staged(self.ensemble_, X))
+
+    def save_model(self, path, format=None):
+        """Writes a file: "catboost_json", that of oblivious trees, loads in CatBoost, "xgboost_json" in XGBoost."""
+        check_is_fitted(self)
+        with as_value_errors():
+            model = formats.get(format or self._format).write(self.ensemble_, getattr(self, "classes_", None))
+        with replacing(path) as file:
+            file.write(json.dumps(model).encode())
+
+    def load_model(self, path, format=None):
+        """self, fitted: the trees of such a file. Gains are not in CatBoost's, labels not in XGBoost's own."""
+        with as_value_errors():
+            self.ensemble_ = self._loaded(*formats.read(path, format or self._format))
+        self.n_features_in_ = self.ensemble_.columns
+        vars(self).pop("feature_names_in_", None)
+        if self.ensemble_.names:
+            self.feature_names_in_ = np.array(self.ensemble_.names, object)
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "forbid"
+        return tags

@@ -1,0 +1,75 @@
+"""What a config says of trees: their kind, and how they grow. Entry points: `kind_of` and `options_of`."""
+
+import jax.numpy as jnp
+
+from research.errors import UserError, is_known, nearest
+from research.trees import boosting, ensemble, forest, levelwise, oblivious
+
+KINDS = {"gbdt_oblivious": ensemble, "gbdt": forest}  # of a config's name: what its trees are collected in
+SHARES = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
+LEAST = {"num_trees": 1, "block": 1, "early_stopping": 0, "depth": 0, "leaf_iterations": 1, "min_data_in_leaf": 0}
+LEAST |= dict.fromkeys(("learning_rate", "l2_leaf_reg", "reg_lambda", "reg_alpha", "gamma", "min_child_weight"), 0)
+LEAST |= dict.fromkeys(("random_strength", "bagging_temperature"), 0)
+DEEPEST = 16  # a level has twice the nodes of the one above, asked or not
+LEAST_GAIN = 1e-6  # XGBoost's where gamma is 0
+
+
+def kind_of(config):
+    """The module of the trees of a config: ensemble or forest. Raises UserError for another name."""
+    if config.name not in KINDS:
+        raise UserError(f"the name of the trees is '{config.name}'; {nearest(config.name, KINDS)}")
+    return KINDS[config.name]
+
+
+def options_of(config):
+    """boosting.Options of a config. Raises UserError for what is unknown or out of bounds; numbers may be traced."""
+    check(config)
+    shared = {
+        "depth": config.depth,
+        "tree_features": config.colsample_bytree,
+        "level_features": config.colsample_bylevel,
+        "learn_missing": config.missing == "learn",
+    }
+    options = {
+        "rate": config.learning_rate,
+        "leaf_method": config.leaf_method,
+        "leaf_iterations": config.leaf_iterations,
+        "row_share": config.subsample,
+        "mvs": config.mvs,
+    }
+    if kind_of(config) is ensemble:
+        tree = oblivious.Options(
+            l2=config.l2_leaf_reg, score=config.score_function, random_strength=config.random_strength, **shared
+        )
+        return boosting.Options(tree=tree, temperature=config.bagging_temperature, **options)
+    tree = levelwise.Options(
+        l2=config.reg_lambda,
+        l1=config.reg_alpha,
+        least_gain=_at_least(config.gamma, LEAST_GAIN) if config.newton else config.gamma,
+        least_weight=config.min_child_weight,
+        least_rows=config.min_data_in_leaf,
+        node_features=config.colsample_bynode,
+        **shared,
+    )
+    return boosting.Options(tree=tree, hessian_score=config.newton, per_output=config.one_output_per_tree, **options)
+
+
+def check(config):
+    """Raises UserError for options that are unknown or out of bounds, as far as they are known."""
+    score = getattr(config, "score_function", "l2")
+    if score not in oblivious.SCORES:
+        raise UserError(f"score_function is '{score}'; {nearest(score, oblivious.SCORES)}")
+    for name in (*SHARES, *LEAST):
+        value = getattr(config, name, 1)
+        if not is_known(value):
+            continue
+        if name in SHARES and not 0 < value <= 1:
+            raise UserError(f"{name} is {value}; it must be above 0 and at most 1.")
+        if name in LEAST and not value >= LEAST[name]:
+            raise UserError(f"{name} is {value}; it must be at least {LEAST[name]}.")
+    if config.depth > DEEPEST:
+        raise UserError(f"depth is {config.depth}; it must be at most {DEEPEST}.")
+
+
+def _at_least(value, least):
+    return max(value, least) if is_known(value) else jnp.maximum(value, least)
