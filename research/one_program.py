@@ -6,7 +6,6 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from research import checkpoint, data, experiment, grouping, interrupts, precision, workdir
 from research.metrics_writer import MetricsWriter
@@ -29,11 +28,9 @@ def run(group, paths):
         asked = stack.enter_context(interrupts.catch())
         keep = {"keep_last": train.keep_last, "keep_best": train.keep_best}
         managers = [stack.enter_context(checkpoint.open_manager(path, **keep)) for path in paths]
-        numbers, init, step_all = _programs(group, built[0])
+        init, gather, advance, one = _programs(group, built[0])
         start, states, batches = _restored(managers, program, built[0])
-        if states is None:
-            states = [init(x, key) for x, key in zip(_each(numbers), keys)]
-        state = jax.tree.map(lambda *x: jnp.stack(x), *states)
+        state = gather([init(i, key) for i, key in enumerate(keys)] if states is None else states)
         writers = [MetricsWriter(path, start, train.num_steps) for path in paths]
         for writer in writers:
             stack.callback(writer.close)
@@ -41,17 +38,14 @@ def run(group, paths):
             writers[0].say(f"resumed at step {start}/{train.num_steps} from {paths[0].parent}")
         bad = np.zeros(len(paths), bool)
 
-        def one(i):
-            return jax.tree.map(lambda x: x[i], state)
-
         def due(step, every):
             return step == train.num_steps or (every and step % every == 0)
 
         for step in range(start + 1, train.num_steps + 1):
-            state, metrics = step_all(numbers, state, next(batches))
+            state, metrics = advance(state, next(batches))
             signal = asked(step)
             if due(step, train.log_every):
-                metrics = jax.device_get(metrics)
+                metrics = {name: np.array(jax.device_get(x)) for name, x in metrics.items()}
                 bad |= metrics.pop("nonfinite", bad) != 0
                 for i in np.flatnonzero(~bad):
                     writers[i].write(step, {name: x[i].item() for name, x in metrics.items()})
@@ -59,16 +53,16 @@ def run(group, paths):
             evaluations = [None] * len(paths)
             if due(step, train.eval_every):
                 for i in np.flatnonzero(~bad):
-                    evaluations[i] = built[i].program.evaluate(one(i), jax.random.fold_in(keys[i], 1))
+                    evaluations[i] = built[i].program.evaluate(one(state, i), jax.random.fold_in(keys[i], 1))
                     writers[i].write(step, evaluations[i])
             if signal or due(step, train.checkpoint_every):
                 for i, manager in enumerate(managers):
-                    checkpoint.save(manager, step, one(i), _position(batches), evaluations[i])
+                    checkpoint.save(manager, step, one(state, i), _position(batches), evaluations[i])
             if signal:
                 for manager in managers:
                     checkpoint.wait(manager)
                 raise interrupts.Preempted(step, signal)
-        states = [None if bad[i] else jax.device_get(one(i)) for i in range(len(paths))]
+        states = [None if bad[i] else jax.device_get(one(state, i)) for i in range(len(paths))]
     yield from zip(group.names, built, states)
 
 
@@ -97,32 +91,48 @@ def _ends_alike(group, built):
 
 
 def _programs(group, built):
-    """(numbers {field: [trials]}, init of one trial, step of all): jitted, with the group's fields as arguments."""
+    """Functions that take the group's fields as arguments of one compiled step, whose state is that of all trials.
+
+    init (i, key) -> state of trial i; gather (those) -> state; advance (state, batch) -> (state, metrics [trials]);
+    one (state, i) -> state of trial i.
+    """
     flat = [workdir.flatten(config.to_dict()) for config in group.configs]
     numbers = {name: np.array([fields[name] for fields in flat], np.float32) for name in group.fields}
+    each = [{name: values[i] for name, values in numbers.items()} for i in range(len(flat))]
 
     def program(numbers):
         return experiment.assemble(grouping.with_numbers(group.configs[0], numbers), built.dataset).program
 
-    def init(numbers, key):
-        return program(numbers).init(key)
-
     def step(numbers, state, batch):
-        def one(numbers, state):
-            return program(numbers).step(state, batch)
+        return program(numbers).step(state, batch)
 
-        # Trees are bound by their tables in the caches of a CPU, which several models would share.
-        if built.program.x64 and jax.default_backend() == "cpu":
-            return lax.map(lambda x: one(*x), (numbers, state))
-        return jax.vmap(one)(numbers, state)
+    options = {"donate_argnums": 1, "compiler_options": precision.compiler_options(group.configs[0].precision)}
+    first = jax.jit(lambda numbers, key: program(numbers).init(key))
 
-    options = precision.compiler_options(group.configs[0].precision)
-    return numbers, jax.jit(init), jax.jit(step, donate_argnums=1, compiler_options=options)
+    def init(i, key):
+        return first(each[i], key)
+
+    # On a CPU trials take turns: side by side they would share its caches, and their convolutions would be slow ones.
+    if jax.default_backend() == "cpu":
+        turn = jax.jit(step, **options)
+
+        def take_turns(states, batch):
+            found = [turn(numbers, state, batch) for numbers, state in zip(each, states)]
+            return [state for state, _ in found], _stack([metrics for _, metrics in found], list)
+
+        return init, list, take_turns, lambda states, i: states[i]
+    run = jax.jit(jax.vmap(step, (0, 0, None)), **options)
+    return (
+        init,
+        lambda states: _stack(states, jnp.stack),
+        lambda state, batch: run(numbers, state, batch),
+        lambda state, i: jax.tree.map(lambda x: x[i], state),
+    )
 
 
-def _each(numbers):
-    """The numbers of each trial."""
-    return [dict(zip(numbers, values)) for values in zip(*numbers.values())] if numbers else itertools.repeat({})
+def _stack(trees, how):
+    """One tree of what `how` makes of the same leaf of each."""
+    return jax.tree.map(lambda *x: how(x), *trees)
 
 
 def _position(batches):

@@ -43,12 +43,15 @@ def alone(trial, path):
     return built.program.params(loop.run(built.program, batches, built.config, path))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "another"])
 @pytest.mark.parametrize("field", ["model.l2_leaf_reg", "model.learning_rate"])
-def test_trees_are_those_of_single_runs_bit_for_bit(field, tmp_path):
+def test_trees_are_those_of_single_runs_bit_for_bit(field, backend, tmp_path, monkeypatch):
     of_sweep = trials(TREES, {field: 0.1}, {field: 0.7})
     (group,) = grouping.plan(of_sweep)
     assert group.fields == (field,) and group.names == (f"{field[6:]}=0.1", f"{field[6:]}=0.7")
-    found = train(group, tmp_path / "all")
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "default_backend", lambda: backend)
+        found = train(group, tmp_path / "all")
     for trial in of_sweep:
         want = alone(trial, tmp_path / "one")
         for name, x in found[trial[0]].items():
@@ -59,8 +62,9 @@ def test_trees_are_those_of_single_runs_bit_for_bit(field, tmp_path):
     assert not np.array_equal(*(found[name]["leaves"] for name in group.names))
 
 
-def test_nets_follow_the_curves_of_single_runs(tmp_path):
-    """Fields of the optimiser, the seed, and one that the held-out loss depends on, too."""
+@pytest.mark.parametrize("backend", ["cpu", "another"])
+def test_nets_follow_the_curves_of_single_runs(backend, tmp_path, monkeypatch):
+    """Fields of the optimiser, the seed, and one that the held-out loss depends on, too; in turns, and side by side."""
     overrides = [
         {"optimizer.learning_rate": 1e-3, "seed": 1, "model.time_mean": 1.0},
         {"optimizer.learning_rate": 3e-3, "seed": 0, "model.time_mean": -1.5},
@@ -69,7 +73,9 @@ def test_nets_follow_the_curves_of_single_runs(tmp_path):
     of_sweep = trials(TOY, *overrides, **more)
     (group,) = grouping.plan(of_sweep)
     assert set(group.fields) == {"optimizer.learning_rate", "model.time_mean"}
-    train(group, tmp_path / "all")
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "default_backend", lambda: backend)
+        train(group, tmp_path / "all")
     for trial in of_sweep:
         alone(trial, tmp_path / "one")
         same_lines(tmp_path / "all" / trial[0], tmp_path / "one" / trial[0], rtol=1e-5)
