@@ -132,6 +132,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
     else:
         num_leaves, l2 = 2**options.tree.depth, (l2 * weight / num_rows).astype(jnp.float32)  # as CatBoost scales it
     check(options, by_level)
+    rate = lax.optimization_barrier(jnp.float32(options.rate))  # known to XLA it would join a division, with other bits
 
     def leaf_total(x, leaf, num_leaves):
         sums = histogram.leaf_total(only_valid(x).reshape(len(y), -1), leaf, num_leaves, num_rows, axis)
@@ -171,7 +172,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
             if inside is not None:
                 g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
             sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
-            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * options.rate
+            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * rate
             return tree, values, sums[:, 2], values[leaf, 0]
 
         if options.per_output:
@@ -179,7 +180,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
             added = added.T
         else:
             tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
-            values = leaf_values(state.score, leaf, inside) * options.rate
+            values = leaf_values(state.score, leaf, inside) * rate
             cover, added = leaf_total(covering.sum(1), leaf, num_leaves), values[leaf]
             if by_level:
                 tree, values, cover = jax.tree.map(lambda x: x[None], (tree, values, cover))

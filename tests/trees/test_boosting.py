@@ -1,5 +1,9 @@
 """Boosting: the same bits on any number of devices and in any division into blocks, and what a run must do."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,6 +90,32 @@ def test_two_blocks_are_one():
     same(whole, state)
     same(trees, jax.tree.map(lambda *x: jnp.concatenate(x), first, second))
     assert not np.array_equal(trees.threshold, boost(codes, y, num_trees=5, key=1, **RANDOM)[1].threshold)
+
+
+TRACED = """
+import jax, jax.numpy as jnp, numpy as np
+from research.trees import boosting, objectives, oblivious
+codes = np.random.default_rng(0).integers(0, 9, (5, 3000))
+y = jnp.asarray(1e4 * np.sin(codes[0] * codes[1]), jnp.float32)
+
+def run(rate):
+    state = boosting.init(y, None, objectives.squared(), jax.random.key(0))
+    rest = (y, None, objectives.squared(), boosting.Options(oblivious.Options(), rate=rate), state, 10)
+    return boosting.block(jnp.asarray(codes, jnp.uint8), jnp.full(5, 8, jnp.int32), *rest, num_bins=9)[1].leaves
+
+with jax.enable_x64(True):
+    print((jax.jit(lambda: run(0.1))() != jax.jit(run)(np.float32(0.1))).sum())
+"""
+
+
+def test_a_rate_has_the_same_bits_known_and_traced():
+    """What the compiler makes of a number that it knows: it multiplied before it divided, which rounds otherwise.
+
+    In a process of its own, since tests do without the part of the compiler that does so.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["0"], done.stderr
 
 
 def test_no_number_of_64_bits_comes_out():
