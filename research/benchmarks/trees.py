@@ -40,16 +40,17 @@ MEMORY, MEMORY_TREES = Work(2_000_000, 50, 64), 10
 GROWERS = {"oblivious": functools.partial(oblivious.Options, score="l2"), "levelwise": levelwise.Options}
 
 
-def turns(calls):
+def turns(calls, rest=0.0):
     """{name: [milliseconds]} of calls that take turns, ROUNDS of them or, from the third on, as SECONDS allow.
 
-    One of each comes first that is not counted.
+    One of each comes first that is not counted. rest: seconds before a turn, as threads of a library go on spinning.
     """
     times, begin = {name: [] for name in calls}, time.perf_counter()
     for i in range(ROUNDS + 1):
         if i > 3 and time.perf_counter() - begin > SECONDS:
             break
         for name, call in calls.items():
+            time.sleep(rest)
             start = time.perf_counter()
             call()
             if i:
@@ -73,45 +74,44 @@ def binned(work, x, y):
     return binning.apply(borders, x), borders.counts, y, objective
 
 
-def growing(work, codes, counts, y, objective, grower, kind, num_trees):
-    """(call() -> None that grows num_trees trees on a mesh of that kind, seconds to compile them)."""
+def growing(work, codes, counts, y, objective, grower, kind, numbers):
+    """(call(n) -> None that grows n trees on a mesh of that kind, seconds to compile the most of `numbers`)."""
     of, how = mesh(), boosting.Options(GROWERS[grower](depth=work.depth, l2=L2), rate=RATE)
     with jax.enable_x64(True):
         state = boosting.init(y, None, objective, jax.random.key(0))
     specs = (None, "trees") if kind == "rows" else ("trees",), ("trees",) if kind == "rows" else ()
     codes, y = (jax.device_put(x, NamedSharding(of, PartitionSpec(*spec))) for x, spec in zip((codes, y), specs))
 
-    def call():
+    def call(num_trees):
         args = (codes, counts, y, None, objective, how, jax.random.key(0), num_trees)
         jax.block_until_ready(boosting.boost(*args, state, mesh=of, kind=kind))
 
     seconds = []
-    for _ in range(2):
+    for n in (min(numbers), max(numbers), max(numbers)):
         begin = time.perf_counter()
-        call()
+        call(n)
         seconds.append(time.perf_counter() - begin)
-    return call, seconds[0] - seconds[1]
+    return call, seconds[1] - seconds[2]
 
 
 def trained(work, peers):
     """{contestant: ms of a tree; of ours also seconds to compile and ratios}, all taking turns.
 
-    A peer's tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
+    A tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
     """
     few, more = (2, 12) if work.classes else (10, 60) if work.rows < 100_000 else (4, 24)
     x, y = tree_peers.table(work)
     fits = {name: make(work, x, y)[0] for name, make in peers.items()}
     if work.classes and "xgboost" in peers:
         fits["xgboost_vector"] = peers["xgboost"](work._replace(vector=True), x, y)[0]
-    names = [(grower, kind) for grower in GROWERS for kind in ("rows", "features")]
-    table = binned(work, x, y)
-    own = {f"{grower}_{kind}": growing(work, *table, grower, kind, more - few) for grower, kind in names}
-    calls = {name: call for name, (call, _) in own.items()}
-    times = turns(calls | {(name, n): functools.partial(fit, n) for name, fit in fits.items() for n in (few, more)})
-    tree = {name: [t / (more - few) for t in times[name]] for name in own}
-    theirs = {
-        name: [max(b - a, 1e-3) / (more - few) for a, b in zip(times[name, few], times[name, more])] for name in fits
+    names, table = [(grower, kind) for grower in GROWERS for kind in ("rows", "features")], binned(work, x, y)
+    own = {f"{grower}_{kind}": growing(work, *table, grower, kind, (few, more)) for grower, kind in names}
+    both = {name: call for name, (call, _) in own.items()} | fits
+    times = turns({(name, n): functools.partial(call, n) for name, call in both.items() for n in (few, more)})
+    tree = {
+        name: [max(b - a, 1e-3) / (more - few) for a, b in zip(times[name, few], times[name, more])] for name in both
     }
+    theirs = {name: tree[name] for name in fits}
     rows = {name: {"compile_s": seconds, **compared(tree[name], theirs)} for name, (_, seconds) in own.items()}
     rows |= {name: {"ms": statistics.median(found)} for name, found in theirs.items()}
     return {"work": work._asdict(), "sums": "a word of 64 bits an output, which counts share", **rows}
@@ -164,7 +164,7 @@ def predicted(peers):
     for name, make in peers.items():
         fit, predict = make(PREDICTED, x, y)
         calls[name] = functools.partial(predict, fit(PREDICTED_TREES), rows)
-    times = turns({"ours": lambda: prediction.predict_raw(of, rows), **calls})
+    times = turns({"ours": lambda: prediction.predict_raw(of, rows), **calls}, rest=0.3)
     own = times.pop("ours")
     about = {"rows": PREDICTED_ROWS, "trees": PREDICTED_TREES, "depth": PREDICTED.depth, "features": PREDICTED.features}
     return about | {"ours": compared(own, times)} | {n: {"ms": statistics.median(t)} for n, t in times.items()}

@@ -57,7 +57,7 @@ class Trees(NamedTuple):
 
 def init(y, w, objective, key):
     """State before the first tree: scores at the objective's start, of sums of 64 bits where those are enabled."""
-    wide = (x if x is None or x.dtype == jnp.int32 else x.astype(float) for x in (y, w))
+    wide = jax.tree.map(lambda x: x if x.dtype.kind in "biu" else jnp.asarray(x, jnp.result_type(float)), (y, w))
     start = jnp.asarray(objective.start(*wide), jnp.float32)
     return State(jnp.broadcast_to(start, (len(y), start.size)), jax.random.key_data(key), jnp.int32(0))
 

@@ -20,7 +20,7 @@ def grow(name, work, num_trees):
         from research.benchmarks import trees
 
         jax.config.update("jax_num_cpu_devices", trees.THREADS)
-        trees.growing(work, *trees.binned(work, x, y), "oblivious", name, num_trees)[0]()
+        trees.growing(work, *trees.binned(work, x, y), "oblivious", name, (num_trees,))
 
 
 if __name__ == "__main__":
