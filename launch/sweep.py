@@ -78,9 +78,17 @@ def by_group(groups, path):
                 if state is None:
                     yield name, UserError("its numbers are not finite; lower the learning rate or check the data.")
                 else:
-                    yield name, results.finish(built, built.program.params(state), path / name)
+                    yield name, _finished(built, state, path / name)
         except UserError as error:
             yield from ((name, error) for name in names if not workdir.is_finished(path / name))
+
+
+def _finished(built, state, path):
+    """The evaluation of a trained trial, or the UserError that says why there is none."""
+    try:
+        return results.finish(built, built.program.params(state), path)
+    except UserError as error:
+        return error
 
 
 def reflowed(config, path):

@@ -54,6 +54,12 @@ class Experiment(NamedTuple):
 
 def build(config):
     """The Experiment of a config. Raises UserError for an unknown model or data that are not there."""
+    check(config)
+    return assemble(config, data.load(config.data))
+
+
+def check(config):
+    """Raises UserError for numbers that no run can have, and for a sampler that there is not."""
     fields = flatten(config.to_dict())
     for name, least in AT_LEAST.items():
         if fields.get(name, least) < least:
@@ -62,21 +68,25 @@ def build(config):
         raise UserError(f"net.unet.channels is {fields['net.unet.channels']}; each level needs at least 4 channels.")
     if "name" in config.get("sampler", {}):
         samplers.find(config.sampler.name)  # now, and not after the training
-    return assemble(config, data.load(config.data))
 
 
 def assemble(config, dataset):
     """The Experiment of a config whose data set is loaded; its numbers are not checked and may be traced."""
     config = described(config, dataset)
+    model, program = model_of(config)
+    if program == "boosting":
+        return Experiment(config, dataset, model, boosting.make(model, config, dataset))
+    example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
+    return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
+
+
+def model_of(config):
+    """(Model, name of the program that trains it, or None) of a config that is `described`. Raises UserError."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if config.model.name not in names:
         raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
     module = importlib.import_module(f"research.models.{config.model.name}")
-    model = module.make(config, dataset.shape)
-    if getattr(module, "PROGRAM", None) == "boosting":
-        return Experiment(config, dataset, model, boosting.make(model, config, dataset))
-    example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
-    return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
+    return module.make(config, tuple(config.data.shape)), getattr(module, "PROGRAM", None)
 
 
 def described(config, dataset):

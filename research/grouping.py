@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
 
-from research import data, experiment, workdir
+from research import data, experiment, mesh, workdir
 from research.errors import UserError
 
 COMPUTES = ("model", "net", "optimizer", "diffusion")  # sections that a program reads in its step, and nobody else
@@ -45,7 +45,9 @@ def plan(trials):
 
         for of_group in _by(found, apart):
             why = ", ".join(f"{name}={value}" for name, value in apart(of_group[0]))
-            groups.append(Group(*zip(*(trials[i] for i in of_group)), traced, why))
+            known = [name for name, value in switches if flat[of_group[0]][name] == value]
+            fields = tuple(name for name in traced if name not in known)
+            groups.append(Group(*zip(*(trials[i] for i in of_group)), fields, why))
     return groups
 
 
@@ -75,6 +77,10 @@ def _traced(config, values):
     (field, number) at which the code leaves something out or adds it, as at no dropout, so that its program differs."""
     dataset = data.load(config.data)
     built = experiment.assemble(config, dataset)
+    if built.program.batch is not None and mesh.make(config.mesh).size > 1:
+        raise UserError(
+            f"mesh.data is {config.mesh.data}; trees of a sweep as one program grow on one device: set it to 1."
+        )
     batch = next(batches(built))
 
     def step(numbers, key):

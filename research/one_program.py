@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research import checkpoint, data, experiment, grouping, interrupts, precision, workdir
+from research.errors import UserError
 from research.metrics_writer import MetricsWriter
 
 
@@ -46,7 +47,8 @@ def run(group, paths):
             signal = asked(step)
             if due(step, train.log_every):
                 metrics = {name: np.array(jax.device_get(x)) for name, x in metrics.items()}
-                bad |= metrics.pop("nonfinite", bad) != 0
+                code = metrics.pop("nonfinite", bad)
+                bad |= (code != 0) & (train.on_nonfinite == "stop")
                 for i in np.flatnonzero(~bad):
                     writers[i].write(step, {name: x[i].item() for name, x in metrics.items()})
             writers[0].progress(step)
@@ -57,7 +59,8 @@ def run(group, paths):
                     writers[i].write(step, evaluations[i])
             if signal or due(step, train.checkpoint_every):
                 for i, manager in enumerate(managers):
-                    checkpoint.save(manager, step, one(state, i), _position(batches), evaluations[i])
+                    if not (bad[i] and step == train.num_steps):  # from which nobody would know that it went bad
+                        checkpoint.save(manager, step, one(state, i), _position(batches), evaluations[i])
             if signal:
                 for manager in managers:
                     checkpoint.wait(manager)
@@ -68,16 +71,24 @@ def run(group, paths):
 
 def _assembled(group, dataset):
     """The Experiment of each trial; they share model and program where what follows the training is the same."""
-    first = experiment.assemble(group.configs[0], dataset)
+    configs = [experiment.described(config, dataset) for config in group.configs]
+    for name, config in zip(group.names, configs):  # a program would not say which of its numbers cannot be
+        try:
+            experiment.check(config)
+            experiment.model_of(config)
+        except UserError as error:
+            raise UserError(f"trial {name}: {error}") from None
+    first = experiment.assemble(configs[0], dataset)
     if _ends_alike(group, first):
-        return [first._replace(config=experiment.described(config, dataset)) for config in group.configs]
-    return [first, *(experiment.assemble(config, dataset) for config in group.configs[1:])]
+        return [first._replace(config=config) for config in configs]
+    return [first, *(experiment.assemble(config, dataset) for config in configs[1:])]
 
 
 def _ends_alike(group, built):
-    """Whether nothing that is measured or drawn from a trained state depends on the group's fields."""
+    """Whether nothing that is measured or drawn from a trained state depends on what the group's trials differ in."""
     if built.model.sample is not None:
-        return all(name.startswith("optimizer.") for name in group.fields)
+        samplers = [config.get("sampler") for config in group.configs]
+        return all(x == samplers[0] for x in samplers) and all(x.startswith("optimizer.") for x in group.fields)
 
     def loss(numbers, key):
         now = experiment.assemble(grouping.with_numbers(group.configs[0], numbers), built.dataset)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from configs import gbdt_oblivious_california, rectified_flow_toy2d
-from research import checkpoint, data, experiment, grouping, interrupts, loop, one_program, sweep, workdir
+from research import checkpoint, data, evaluation, experiment, grouping, interrupts, loop, one_program, sweep, workdir
+from research.errors import UserError
 from research.metrics_writer import read
 
 TREES, TOY = gbdt_oblivious_california.get_config("tiny"), rectified_flow_toy2d.get_config("tiny")
@@ -104,7 +105,7 @@ def test_numbers_that_switch_code_keep_programs_apart():
         return [(len(g.names), g.fields, g.why) for g in sweep.plan(config, [{field: value} for value in values])]
 
     share, clip = "model.subsample", "optimizer.clip_norm"
-    assert plan(TREES, share, 0.5, 0.7, 1.0) == [(2, (share,), ""), (1, (share,), f"{share}=1.0")]
+    assert plan(TREES, share, 0.5, 0.7, 1.0) == [(2, (share,), ""), (1, (), f"{share}=1.0")]
     assert plan(TREES, "model.l2_leaf_reg", 0.0, 1.0, 3.0) == [(3, ("model.l2_leaf_reg",), "")]
     assert plan(TOY, clip, 0.0, 1.0, 2.0) == [(1, (), f"{clip}={value}") for value in (0.0, 1.0, 2.0)]
 
@@ -114,13 +115,41 @@ def test_a_trial_whose_numbers_go_bad_stops_alone(tmp_path):
     more = {"train.num_steps": 20, "train.log_every": 1}
     of_sweep = trials(TOY, {rate: 1e-3}, {rate: 1e38}, **more)
     (group,) = grouping.plan(of_sweep)
-    found = train(group, tmp_path / "all")
-    assert found["learning_rate=1e+38"] is None
+    for _ in range(2):  # the second time it goes on from what the first one left
+        found = train(group, tmp_path / "all")
+        assert found["learning_rate=1e+38"] is None
     lines = read(tmp_path / "all" / "learning_rate=1e+38" / "metrics.jsonl")
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     assert len([line for line in lines if "loss" in line]) < 20
     alone(of_sweep[0], tmp_path / "one")
     same_lines(tmp_path / "all" / of_sweep[0][0], tmp_path / "one" / of_sweep[0][0], rtol=1e-5)
+
+
+def test_a_trial_that_skips_bad_steps_goes_on(tmp_path):
+    rate = "optimizer.learning_rate"
+    more = {"train.num_steps": 5, "train.log_every": 1, "train.on_nonfinite": "skip"}
+    (group,) = grouping.plan(trials(TOY, {rate: 1e-3}, {rate: 1e38}, **more))
+    assert train(group, tmp_path)["learning_rate=1e+38"] is not None
+    assert read(tmp_path / "learning_rate=1e+38" / "metrics.jsonl")[-1]["step"] == 5
+
+
+def test_each_trial_is_sampled_by_its_own_sampler(tmp_path):
+    more = {"train.num_steps": 2, "sampler.name": "euler"}
+    (group,) = grouping.plan(trials(TOY, {"sampler.num_steps": 2}, {"sampler.num_steps": 7}, **more))
+    found = one_program.run(group, [tmp_path / name for name in group.names])
+    assert [evaluation.sample(built, built.program.params(state), 4)[1] for _, built, state in found] == [2, 7]
+
+
+def test_numbers_that_cannot_be_are_named_before_anything_runs(tmp_path):
+    (group,) = grouping.plan(trials(TREES, {"model.learning_rate": 0.1}, {"model.learning_rate": -1.0}))
+    with pytest.raises(UserError, match="trial learning_rate=-1.0: learning_rate is -1.0; it must be at least 0"):
+        train(group, tmp_path)
+    with pytest.raises(UserError, match="mesh.data is 2; trees of a sweep as one program grow on one device"):
+        grouping.plan(trials(TREES, {"model.learning_rate": 0.1}, **{"mesh.data": 2}))
+    (group,) = grouping.plan(trials(TOY, {"sampler.name": "hoin"}))
+    with pytest.raises(UserError, match="trial name=hoin: .*hoin"):
+        train(group, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("harm", ["asked to stop", "a checkpoint is damaged", "a trial has none"])

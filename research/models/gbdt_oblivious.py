@@ -20,7 +20,7 @@ def make(config, data_shape):
     """
     if len(data_shape) != 1:
         raise UserError(f"trees take rows of a table, not examples of shape {data_shape}: choose another data.name.")
-    objective = fitting.objective_of(config.model)
+    objective, _ = fitting.objective_of(config.model), fitting.options_of(config.model)  # numbers are checked here
 
     def predict(params, x):
         return prediction.predict_raw(ensemble_of(config, params), x)

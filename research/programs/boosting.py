@@ -31,9 +31,15 @@ def make(model, config, dataset):
     table, test = (source.gather(np.arange(source.size)) for source in (dataset.train, dataset.test))
     if "y" not in table:
         raise UserError(f"data.name '{config.data.name}' has no targets, which trees are fitted to.")
+    if fields.early_stopping:
+        raise UserError(
+            f"model.early_stopping is {fields.early_stopping}, which trees.fit alone knows; a run grows all its trees "
+            "and draws the held-out loss: set it to 0."
+        )
     objective, options, kind = fitting.objective_of(fields), fitting.options_of(fields), fitting.kind_of(fields)
     y, borders = fitting.targets(table["y"], objective), fitting.find_borders(table["x"], fields)
-    counts, truth = jnp.asarray(borders.counts), fitting.targets(test["y"], objective)
+    counts, truth = jnp.asarray(borders.counts), fitting.targets(test["y"], objective, beside=table["y"])
+    binning.apply(borders, test["x"])  # raises UserError where its rows cannot be such
     batch, rows = {"codes": binning.apply(borders, table["x"]), "y": y, "test": test["x"]}, len(y)
     devices = mesh.make(config.mesh) if mesh.fits(config.mesh) else None  # a finished run predicts on fewer
     if devices is None or devices.size == 1:
@@ -55,17 +61,28 @@ def make(model, config, dataset):
         return {"params": params, "test": jnp.tile(now.score[:1], (len(truth), 1)), **now._asdict()}
 
     def step(state, batch):
-        now, trees = grow(boosting.State(*(state[name] for name in boosting.State._fields)), batch, devices)
+        before = boosting.State(*(state[name] for name in boosting.State._fields))
+        now, trees = grow(before, batch, devices)
+        bad = ~jnp.isfinite(trees.loss).all()
+
+        def unless_bad(old, new):
+            return jax.tree.map(lambda old, new: jnp.where(bad, old, new), old, new)
+
         block = kind.collect(trees, borders, jnp.zeros(objective.outputs), fields.objective)
         params = dict(state["params"])
         for name in kind.OF_TREES:
-            params[name] = jax.lax.dynamic_update_slice_in_dim(params[name], getattr(block, name), state["tree"], 0)
-        test = state["test"] + prediction.predict_raw(block, batch["test"])
-        return {"params": params, "test": test, **now._asdict()}, {"loss": trees.loss[-1], "trees": now.tree}
+            new = unless_bad(jnp.zeros_like(getattr(block, name)), getattr(block, name))
+            params[name] = jax.lax.dynamic_update_slice_in_dim(params[name], new, state["tree"], 0)
+        test = unless_bad(state["test"], state["test"] + prediction.predict_raw(block, batch["test"]))
+        metrics = {"loss": trees.loss[-1], "trees": now.tree, "nonfinite": bad.astype(jnp.int32)}
+        return {"params": params, "test": test, **unless_bad(before, now)._asdict()}, metrics
 
     measured = jax.jit(lambda score, y: gbdt_oblivious.measured(objective, score, y)[1])
 
     def evaluate(state, key):
         return {f"eval/{name}": float(value) for name, value in measured(state["test"], truth).items()}
 
-    return Program(init, step, evaluate, x64=True, params=lambda state: state["params"], batch=batch)
+    def explain(state, code, batch):
+        return "the loss of the trees"
+
+    return Program(init, step, evaluate, True, explain, params=lambda state: state["params"], batch=batch)

@@ -138,11 +138,14 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         sums = histogram.leaf_total(only_valid(x).reshape(len(y), -1), leaf, num_leaves, num_rows, axis)
         return sums.reshape(num_leaves, *x.shape[1:]).astype(jnp.float32)
 
+    def total_of_all(x, leaf, num_leaves):  # of rows [N] that each device has, with the bits of one device
+        return histogram.leaf_total(x[:, None], leaf, num_leaves, num_rows)[:, 0].astype(jnp.float32)
+
     def leaf_values(score, leaf, sample):
         weight = real if sample is None else jnp.where(sample, real, 0)
         rows, sums = (score, y, w if valid is None and sample is None else weight, leaf), {"total": leaf_total}
         if options.leaf_method == "exact" and axis is not None:  # a median takes all rows
-            rows, sums = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), rows), {}
+            rows, sums = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), rows), {"total": total_of_all}
         rest = (num_leaves, l2, options.leaf_method, options.leaf_iterations)
         return leaves.leaf_values(objective, *rows, *rest, **sums, l1=l1)
 

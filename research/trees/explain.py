@@ -30,8 +30,9 @@ def importances(of, kind="gain"):
 
 def permutation(of, x, score, seed=0, repeats=5):
     """[F] float64: how much score(raw predictions [N, K]) falls when a column of x [N, F] is shuffled, on average."""
+    whole = float(score(predict_raw(of, x)))  # of x as it came, so that names of its columns are looked at
     x, random = np.array(x, np.float32), np.random.default_rng(seed)
-    whole, found = float(score(predict_raw(of, x))), np.zeros(x.shape[1])
+    found = np.zeros(x.shape[1])
     for f in np.unique(of.feature):  # the others change nothing
         column = x[:, f].copy()
         for _ in range(repeats):

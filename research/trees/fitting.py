@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import UserError
+from research.errors import UserError, is_known
 from research.trees import binning, blocks, boosting, objectives, prediction
 from research.trees.options import kind_of, options_of
 
@@ -17,6 +17,8 @@ def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
     Raises UserError for tables, labels, weights and options that cannot be.
     """
     objective, options, kind = objective_of(config), options_of(config), kind_of(config)
+    if hasattr(x, "__next__"):
+        raise UserError("x is an iterator, and fitting reads the table twice; give an array, a frame or Parquet files.")
     y = targets(y, objective)
     weight = None if sample_weight is None else weights(sample_weight, y, objective)
     borders = find_borders(x, config, sample_weight)
@@ -30,7 +32,8 @@ def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
         state = boosting.init(y, weight, objective, key)
     start, grown, losses = state.score[0], [], []
     if config.early_stopping:
-        score, rows, truth = start, None, targets(eval_set[1], objective, beside=y)
+        held_out, of_held_out = pair(eval_set)
+        score, rows, truth = start, None, targets(of_held_out, objective, beside=y)
     while (left := config.num_trees - int(state.tree)) and not is_over(losses, config.early_stopping):
         args = (codes, borders.counts, y, weight, objective, options, key, min(config.block, left), state)
         state, trees = boosting.boost(*args)
@@ -40,12 +43,19 @@ def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
         grown.append(trees)
         if config.early_stopping:
             block = kind.collect(trees, borders, 0 * start, config.objective)
-            rows = prediction.encode(block, eval_set[0]) if rows is None else rows
+            rows = prediction.encode(block, held_out) if rows is None else rows
             score, found = watched(block, objective, score, rows, truth)
             losses += found
     trees = jax.tree.map(lambda *parts: jnp.concatenate(parts), *grown)
     best = int(np.argmin(losses)) + 1 if losses else None
     return prediction.first(kind.collect(trees, borders, start, config.objective), best)
+
+
+def pair(eval_set):
+    """(x, y) of an eval_set. Raises UserError for what is no such pair."""
+    if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
+        raise UserError("eval_set must be one pair (x, y), not a list of pairs.")
+    return eval_set
 
 
 def watched(block, objective, score, rows, y):
@@ -65,8 +75,12 @@ def is_over(losses, patience):
 
 
 def predict(of, x):
-    """Predictions of an ensemble [N] or [N, K]: numbers, probabilities of class 1 (logistic) or of each (softmax)."""
-    return np.asarray(get_objective(of.objective).link(jnp.asarray(prediction.predict_raw(of, x))))
+    """Predictions of an ensemble [N] or [N, K]: numbers, probabilities of class 1 (logistic) or of each (softmax).
+
+    numpy, or, where x is traced, an array under jit.
+    """
+    found = get_objective(of.objective).link(jnp.asarray(prediction.predict_raw(of, x)))
+    return np.asarray(found) if is_known(found) else found
 
 
 def get_objective(name):
@@ -76,7 +90,8 @@ def get_objective(name):
     for part in filter(None, rest.split(",")):
         option, _, value = part.partition("=")
         try:
-            options[option.strip()] = float(value) if "." in value else int(value)
+            number = float(value)
+            options[option.strip()] = int(number) if number.is_integer() else number
         except ValueError:
             raise UserError(f"the objective's option '{part}' is no NAME=NUMBER, as in quantile:alpha=0.8.") from None
     try:
@@ -103,7 +118,7 @@ def targets(y, objective, beside=None):
     beside: targets that are fitted to; then y need not have labels of each kind.
     """
     y = np.asarray(y)
-    objective.check(y if beside is None or y.ndim != beside.ndim else np.concatenate([y, beside]))
+    objective.check(y if beside is None or y.shape[1:] != beside.shape[1:] else np.concatenate([y, beside]))
     return jnp.asarray(y, jnp.int32 if objective.name == "softmax" else jnp.float32)
 
 

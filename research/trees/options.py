@@ -7,7 +7,7 @@ from research.trees import boosting, ensemble, forest, levelwise, oblivious
 
 KINDS = {"gbdt_oblivious": ensemble, "gbdt": forest}  # of a config's name: what its trees are collected in
 SHARES = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
-LEAST = {"num_trees": 1, "block": 1, "early_stopping": 0, "depth": 0, "leaf_iterations": 1, "min_data_in_leaf": 0}
+LEAST = {"num_trees": 1, "block": 1, "early_stopping": 0, "depth": 1, "leaf_iterations": 1, "min_data_in_leaf": 0}
 LEAST |= dict.fromkeys(("learning_rate", "l2_leaf_reg", "reg_lambda", "reg_alpha", "gamma", "min_child_weight"), 0)
 LEAST |= dict.fromkeys(("random_strength", "bagging_temperature"), 0)
 DEEPEST = 16  # a level has twice the nodes of the one above, asked or not
@@ -69,6 +69,9 @@ def check(config):
             raise UserError(f"{name} is {value}; it must be at least {LEAST[name]}.")
     if config.depth > DEEPEST:
         raise UserError(f"depth is {config.depth}; it must be at most {DEEPEST}.")
+    share, temperature = config.subsample, getattr(config, "bagging_temperature", 0)
+    if is_known((share, temperature)) and share < 1 and temperature > 0:
+        raise UserError(f"subsample is {share} and bagging_temperature {temperature}: both draw rows, choose one.")
 
 
 def _at_least(value, least):

@@ -5,6 +5,11 @@ import shutil
 
 import pytest
 
+import launch.sweep
+import research.sweep
+from configs import gbdt_oblivious_california
+from research import results
+from research.errors import UserError
 from tests.processes import call
 
 FILE = """from configs.gbdt_oblivious_california import get_config
@@ -59,6 +64,21 @@ def test_every_trial_is_a_run_and_only_missing_ones_run_again(arguments, tmp_pat
     found = {json.loads(line)["trial"]: json.loads(line)["loss"] for line in again.stdout.splitlines()}
     assert found == said
     assert [file.stat().st_mtime_ns for file in kept] == stamps
+
+
+def test_a_trial_that_cannot_be_finished_fails_alone(tmp_path, monkeypatch):
+    config, rate = gbdt_oblivious_california.get_config("tiny"), "model.learning_rate"
+    (group,) = research.sweep.plan(config, [{rate: 0.1}, {rate: 0.3}])
+    finish = results.finish
+
+    def broken(built, params, path):
+        if path.name == group.names[0]:
+            raise UserError("it has no end.")
+        return finish(built, params, path)
+
+    monkeypatch.setattr(results, "finish", broken)
+    found = dict(launch.sweep.by_group([group], tmp_path))
+    assert str(found[group.names[0]]) == "it has no end." and found[group.names[1]]["loss"] > 0
 
 
 def test_reflow_takes_another_backend(tmp_path):

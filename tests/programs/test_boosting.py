@@ -9,6 +9,7 @@ import pytest
 
 from configs import base, gbdt_california, gbdt_oblivious_adult, gbdt_oblivious_california
 from research import experiment, grouping, loop, results, trees
+from research.data import from_arrays
 from research.errors import UserError
 from research.metrics_writer import read
 from research.models import gbdt_oblivious
@@ -110,6 +111,8 @@ MISTAKES = {
     "train.num_steps, which is 5": {"train__num_steps": 5},
     "mesh.fsdp is 2; trees spread their rows over mesh.data": {"mesh__fsdp": 2},
     "has no targets, which trees are fitted to": {"data__name": "two_moons"},
+    "model.early_stopping is 3, which trees.fit alone knows": {"model__early_stopping": 3},
+    "learning_rate is -1.0; it must be at least 0": {"model__learning_rate": -1.0},
     "not examples of shape": {"data__name": "digits"},
 }
 
@@ -118,6 +121,29 @@ MISTAKES = {
 def test_mistakes_are_a_sentence(message):
     with pytest.raises(UserError, match=message):
         experiment.build(config(**MISTAKES[message]))
+
+
+@pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, of):
+    built = experiment.build(config(of, model__learning_rate=1e30))
+    with pytest.raises(UserError, match="step 1: the loss of the trees is not finite"):
+        loop.run(built.program, built.program.batch, built.config, tmp_path)
+    with jax.enable_x64(True):
+        start = jax.jit(built.program.init)(jax.random.key(0))
+        state, metrics = jax.jit(built.program.step)(start, built.program.batch)
+    assert metrics["nonfinite"] == 1
+    jax.tree.map(np.testing.assert_array_equal, state, start)
+
+
+def test_the_rows_held_out_are_checked_and_need_not_have_all_classes():
+    made = config(gbdt_oblivious_adult, model__missing="forbid")
+    dataset = experiment.build(made).dataset
+    x, y = dataset.test.gather(np.arange(20)).values()
+    ones = from_arrays(x[y == 1], y=y[y == 1])
+    assert experiment.assemble(made, dataset._replace(test=ones)).program
+    hole = from_arrays(np.where(x == x[3, 2], np.nan, x), y=y)
+    with pytest.raises(UserError, match="row 3, column 2 of the table is missing"):
+        experiment.assemble(made, dataset._replace(test=hole))
 
 
 def test_the_config_is_that_of_fit():

@@ -105,8 +105,10 @@ def test_mistakes_are_named():
     with pytest.raises(UserError, match="row 13, column 'b' of the table is missing"):
         prediction.predict_raw(made, bad)
     pandas = pytest.importorskip("pandas")
-    with pytest.raises(UserError, match="column 0 of the table is 'b' and should be 'a'"):
-        prediction.predict_raw(made, pandas.DataFrame(x, columns=["b", "a", "c"]))
+    other = pandas.DataFrame(x, columns=["b", "a", "c"])
+    for ask in (prediction.predict_raw, lambda made, x: explain.permutation(made, x, np.mean)):
+        with pytest.raises(UserError, match="column 0 of the table is 'b' and should be 'a'"):
+            ask(made, other)
 
 
 def test_importances_by_hand():

@@ -160,6 +160,8 @@ MISTAKES = {
     "score_function is 'l1'": lambda: regressor(score_function="l1").fit(X, Y),
     "row 0, column 2 of the table is missing": lambda: regressor(missing="forbid").fit(HOLE, Y),
     "did you mean 'squared'": lambda: regressor(loss="sqared").fit(X, Y),
+    "the objective is 'log_loss'": lambda: regressor(loss="log_loss").fit(X, Y),
+    "must be one pair": lambda: regressor(early_stopping=3).fit(X, Y, eval_set=[(X, Y)]),
     "did you mean 'exponential'": lambda: classifier(loss="exponentail").fit(X, LABELS[2]),
     "exponential needs 0 or 1": lambda: classifier(loss="exponential").fit(X, LABELS[3]),
     "no row of class no has a positive weight": lambda: classifier().fit(X, LABELS[2], LABELS[2] == "yes"),

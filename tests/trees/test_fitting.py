@@ -130,8 +130,16 @@ def test_classes_have_probabilities():
     assert np.mean((trees.predict(two, X) > 0.5) == (label > 0)) > 0.95
 
 
+def test_predictions_pass_jit():
+    of = trees.fit(X, Y > 9, levels(objective="logistic", num_trees=2))
+    np.testing.assert_allclose(jax.jit(trees.predict)(of, X), trees.predict(of, X), rtol=1e-6)
+    assert isinstance(trees.predict(of, X), np.ndarray)
+
+
 def test_options_of_an_objective():
-    assert fitting.get_objective("softmax:classes=4").outputs == 4
+    for name in ("softmax:classes=4", "softmax:classes=4.0, factor=2"):
+        assert fitting.get_objective(name).outputs == 4
+    assert fitting.get_objective("huber:delta=1e-2") is fitting.get_objective("huber:delta=0.01")
     low, high = (trees.fit(X, NOISY, config(objective=f"quantile:alpha={a}", leaf_method="exact")) for a in (0.1, 0.9))
     assert np.mean(trees.predict(low, X) <= trees.predict(high, X)) > 0.97
 
@@ -162,6 +170,13 @@ MISTAKES = {
     "gamma is -1.0; it must be at least 0": lambda: trees.fit(X, Y, levels(gamma=-1.0)),
     "l2_leaf_reg is nan; it must be at least 0": lambda: trees.fit(X, Y, config(l2_leaf_reg=float("nan"))),
     "depth is 17; it must be at most 16": lambda: trees.fit(X, Y, levels(depth=17)),
+    "depth is 0; it must be at least 1": lambda: trees.fit(X, Y, config(depth=0)),
+    "both draw rows, choose one": lambda: trees.fit(X, Y, config(subsample=0.5, bagging_temperature=1.0)),
+    "x is an iterator": lambda: trees.fit(iter([X]), Y, config()),
+    "must be one pair": lambda: trees.fit(X, Y, config(early_stopping=3), eval_set=[(X, Y)]),
+    r"y has shape \[400, 3\]": lambda: trees.fit(
+        X, X[:, :2], config(objective="multi_squared:outputs=2", early_stopping=3), eval_set=(X, X[:, :3])
+    ),
     "the objective is 'sqared'; did you mean 'squared'": lambda: trees.fit(X, Y, config(objective="sqared")),
 }
 

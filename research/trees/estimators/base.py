@@ -79,7 +79,8 @@ class Boosting(BaseEstimator):
         with as_value_errors():
             objective = self._start(y, sample_weight)
             if eval_set is not None:
-                eval_set = (self._rows(eval_set[0]), self._targets(eval_set[1]))
+                held_out, truth = fitting.pair(eval_set)
+                eval_set = (self._rows(held_out), self._targets(truth))
             key = jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
             rest = dict(key=key, sample_weight=sample_weight, eval_set=eval_set)
             found = fitting.fit(X, self._targets(y), self._config(objective), **rest)

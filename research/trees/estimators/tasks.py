@@ -6,7 +6,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from research.errors import UserError, nearest
 
-LOSSES = {"squared_error": "squared", "absolute_error": "absolute", "log_loss": "auto"}  # scikit-learn's: ours
+LOSSES = {"auto": "squared", "squared_error": "squared", "absolute_error": "absolute"}  # of numbers: ours
 
 
 class Regression(RegressorMixin):
@@ -16,8 +16,7 @@ class Regression(RegressorMixin):
 
     def _start(self, y, weight):
         """The objective's name."""
-        name = LOSSES.get(self.loss, self.loss)
-        return "squared" if name == "auto" else name
+        return LOSSES.get(self.loss, self.loss)
 
     def _targets(self, y):
         return y
@@ -45,7 +44,7 @@ class Classification(ClassifierMixin):
         totals = np.bincount(self._targets(y), weight)
         if not totals.all():
             raise UserError(f"no row of class {self.classes_[totals.argmin()]!s} has a positive weight; drop its rows.")
-        if LOSSES.get(self.loss, self.loss) == "auto":
+        if self.loss in ("auto", "log_loss"):
             return "logistic" if len(totals) == 2 else self._softmax(len(totals))
         if self.loss != "exponential":
             raise UserError(f"the loss of classes is '{self.loss}'; {nearest(self.loss, ('log_loss', 'exponential'))}")
