@@ -350,7 +350,7 @@ def gbdt():
             "min_child_weight": 1.0,  # the least sum of Hessians or weights in a node
             "min_data_in_leaf": 1,  # rows
             "borders": "xgboost",  # xgboost | quantile | uniform | greedy_log_sum | exact
-            "border_count": 255,
+            "border_count": 254,  # with the one of missing values 256 codes, a byte
             "missing": "learn",  # learn | min | max | forbid: where missing values go
             "leaf_method": "newton",  # newton | gradient | newton_full (softmax) | exact
             "leaf_iterations": 1,

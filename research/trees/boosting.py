@@ -206,5 +206,5 @@ def check(options, by_level):
     if options.per_output and not (by_level and single and options.leaf_iterations == 1):
         raise UserError(
             "a tree for each output (per_output) grows level by level, with leaves of one step, gradient or newton; "
-            f"here are {options.leaf_iterations} steps of '{options.leaf_method}': change them, or leave per_output."
+            f"here are {options.leaf_iterations} steps of '{options.leaf_method}': change them."
         )

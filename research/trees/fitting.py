@@ -12,11 +12,13 @@ from research.trees.options import kind_of, options_of
 def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
     """The Ensemble or Forest of config.num_trees trees on x, of any form that `binning` takes, and y [N, ...].
 
-    config: the fields of `model` in configs/gbdt_*.py; its name says which kind. With eval_set = (x, y) and
+    config: the fields of `model` in configs/gbdt_*.py; its name says which kind, and its objective may be one of
+    objectives.from_loss. With eval_set = (x, y) and
     config.early_stopping it ends once the loss there has not fallen for so many trees, with the trees up to the least.
     Raises UserError for tables, labels, weights and options that cannot be.
     """
     objective, options, kind = objective_of(config), options_of(config), kind_of(config)
+    name = objective.name if objective is config.objective else config.objective
     if hasattr(x, "__next__"):
         raise UserError("x is an iterator, and fitting reads the table twice; give an array, a frame or Parquet files.")
     y = targets(y, objective)
@@ -42,13 +44,13 @@ def fit(x, y, config, *, key=None, sample_weight=None, eval_set=None):
             raise UserError(f"{within}; lower learning_rate, or scale y or the weights down.")
         grown.append(trees)
         if config.early_stopping:
-            block = kind.collect(trees, borders, 0 * start, config.objective)
+            block = kind.collect(trees, borders, 0 * start, name)
             rows = prediction.encode(block, held_out) if rows is None else rows
             score, found = watched(block, objective, score, rows, truth)
             losses += found
     trees = jax.tree.map(lambda *parts: jnp.concatenate(parts), *grown)
     best = int(np.argmin(losses)) + 1 if losses else None
-    return prediction.first(kind.collect(trees, borders, start, config.objective), best)
+    return prediction.first(kind.collect(trees, borders, start, name), best)
 
 
 def pair(eval_set):
@@ -79,8 +81,15 @@ def predict(of, x):
 
     numpy, or, where x is traced, an array under jit.
     """
-    found = get_objective(of.objective).link(jnp.asarray(prediction.predict_raw(of, x)))
+    found = link(of, jnp.asarray(prediction.predict_raw(of, x)))
     return np.asarray(found) if is_known(found) else found
+
+
+def link(of, raw):
+    """Predictions of raw scores [N, K] of an ensemble; of an objective of one's own the scores, [N] where K = 1."""
+    if of.loss_name not in objectives.OBJECTIVES:
+        return raw[:, 0] if raw.shape[1] == 1 else raw
+    return get_objective(of.objective).link(raw)
 
 
 def get_objective(name):
@@ -101,8 +110,9 @@ def get_objective(name):
 
 
 def objective_of(config):
-    """The Objective of `config.objective`."""
-    return get_objective(config.objective)
+    """The Objective that `config.objective` is or names."""
+    given = config.objective
+    return given if isinstance(given, objectives.Objective) else get_objective(given)
 
 
 def find_borders(x, config, weight=None):

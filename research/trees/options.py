@@ -1,6 +1,7 @@
 """What a config says of trees: their kind, and how they grow. Entry points: `kind_of` and `options_of`."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from research.errors import UserError, is_known, nearest
 from research.trees import boosting, ensemble, forest, levelwise, oblivious
@@ -41,7 +42,7 @@ def options_of(config):
         tree = oblivious.Options(
             l2=config.l2_leaf_reg, score=config.score_function, random_strength=config.random_strength, **shared
         )
-        return boosting.Options(tree=tree, temperature=config.bagging_temperature, **options)
+        return _rounded(boosting.Options(tree=_rounded(tree), temperature=config.bagging_temperature, **options))
     tree = levelwise.Options(
         l2=config.reg_lambda,
         l1=config.reg_alpha,
@@ -51,7 +52,8 @@ def options_of(config):
         node_features=config.colsample_bynode,
         **shared,
     )
-    return boosting.Options(tree=tree, hessian_score=config.newton, per_output=config.one_output_per_tree, **options)
+    options |= {"hessian_score": config.newton, "per_output": config.one_output_per_tree}
+    return _rounded(boosting.Options(tree=_rounded(tree), **options))
 
 
 def check(config):
@@ -72,6 +74,12 @@ def check(config):
     share, temperature = config.subsample, getattr(config, "bagging_temperature", 0)
     if is_known((share, temperature)) and share < 1 and temperature > 0:
         raise UserError(f"subsample is {share} and bagging_temperature {temperature}: both draw rows, choose one.")
+
+
+def _rounded(options):
+    """Options with known numbers as float32 has them, in which traced ones come: both then have the same bits."""
+    known = {name: value for name, value in options._asdict().items() if isinstance(value, float)}
+    return options._replace(**{name: float(np.float32(value)) for name, value in known.items()})
 
 
 def _at_least(value, least):

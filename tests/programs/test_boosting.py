@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from configs import base, gbdt_california, gbdt_oblivious_adult, gbdt_oblivious_california
+from configs import gbdt_california, gbdt_oblivious_adult, gbdt_oblivious_california
 from research import experiment, grouping, loop, results, trees
 from research.data import from_arrays
 from research.errors import UserError
@@ -144,8 +144,3 @@ def test_the_rows_held_out_are_checked_and_need_not_have_all_classes():
     hole = from_arrays(np.where(x == x[3, 2], np.nan, x), y=y)
     with pytest.raises(UserError, match="row 3, column 2 of the table is missing"):
         experiment.assemble(made, dataset._replace(test=hole))
-
-
-def test_the_config_is_that_of_fit():
-    assert set(base.gbdt_oblivious()) == set(gbdt_oblivious_california.get_config().model)
-    assert set(base.gbdt()) == set(gbdt_california.get_config().model)

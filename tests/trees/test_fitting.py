@@ -1,6 +1,9 @@
 """Fitting by a config: what users call, with tables whose answer is known."""
 
+import types
+
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from configs import base
 from research import trees
 from research.errors import UserError
-from research.trees import fitting
+from research.trees import estimators, fitting, objectives
 
 RNG = np.random.default_rng(0)
 X = RNG.random((400, 5)).astype(np.float32)
@@ -185,3 +188,18 @@ MISTAKES = {
 def test_mistakes_are_a_sentence(message):
     with pytest.raises(UserError, match=message):
         MISTAKES[message]()
+
+
+@pytest.mark.parametrize("name", ["gbdt_oblivious", "gbdt"])
+def test_a_loss_of_ones_own(name):
+    """Half the squared error written as a line: the trees and predictions of the one that is built in."""
+    own = objectives.from_loss(lambda score, y: (y - score) ** 2 / 2, start=lambda y, w=None: jnp.mean(y)[None])
+    fields = {"num_trees": 5, "depth": 3}
+    given = types.SimpleNamespace(**getattr(base, name)().to_dict() | fields | {"objective": own})
+    of = trees.fit(X, Y, given)
+    want = trees.fit(X, Y, ml_collections.FrozenConfigDict(base.update(getattr(base, name)(), **fields)))
+    assert of.objective == "custom"
+    np.testing.assert_allclose(trees.predict(of, X), trees.predict(want, X), rtol=1e-5)
+    make = {"gbdt": estimators.GradientBoostingRegressor, "gbdt_oblivious": estimators.ObliviousBoostingRegressor}[name]
+    model = make(loss=own, n_estimators=5).fit(X, Y)
+    np.testing.assert_allclose(model.predict(X), make(n_estimators=5).fit(X, Y).predict(X), rtol=1e-5)

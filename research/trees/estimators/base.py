@@ -62,9 +62,10 @@ def located(x, y=None, weight=None, names=None):
 
 
 class Boosting(BaseEstimator):
-    """loss: "auto", or an objective, with options such as "quantile:alpha=0.8". borders: a kind of binning.find, or a
-    list of arrays, one a feature. leaf_method "auto": the family's, see LEAVES. early_stopping: trees without a lower
-    loss on fit's eval_set; 0: none. Fitting sets `ensemble_`. Mistakes raise ValueError or TypeError.
+    """loss: "auto", an objective's name, with options such as "quantile:alpha=0.8", or of a regressor one that
+    objectives.from_loss made. borders: a kind of binning.find, or a list of arrays, one a feature. leaf_method "auto":
+    what suits the loss. early_stopping: trees without a lower loss on fit's eval_set; 0: none. Fitting sets
+    `ensemble_`. Mistakes raise ValueError or TypeError.
     """
 
     def fit(self, X, y, sample_weight=None, eval_set=None):
@@ -90,14 +91,14 @@ class Boosting(BaseEstimator):
 
     def _config(self, objective):
         """What `fitting.fit` takes for a config."""
-        leaf = self.leaf_method
+        leaf, loss = self.leaf_method, getattr(objective, "name", objective).partition(":")[0]
         own = {
             "name": self._name,
             "objective": objective,
             "num_trees": self.n_estimators,
             "depth": self.max_depth,
             "block": 10 if self.early_stopping else self.n_estimators,
-            "leaf_method": self._leaves.get(objective.partition(":")[0], "gradient") if leaf == "auto" else leaf,
+            "leaf_method": self._leaves.get(loss, "gradient") if leaf == "auto" else leaf,
         }
         return types.SimpleNamespace(**self.get_params() | own)
 
@@ -120,7 +121,7 @@ class Boosting(BaseEstimator):
             return prediction.predict_raw(self.ensemble_, X)
 
     def _link(self, raw):
-        return np.asarray(fitting.get_objective(self.ensemble_.objective).link(raw))
+        return np.asarray(fitting.link(self.ensemble_, raw))
 
     def predict(self, X):
         """[N]: numbers, or labels of `classes_`."""

@@ -73,7 +73,8 @@ class _Gradient(Boosting):
 
     def _config(self, objective):
         found = super()._config(objective)
-        found.min_data_in_leaf, found.one_output_per_tree = self.min_samples_leaf, objective.startswith("softmax")
+        found.min_data_in_leaf = self.min_samples_leaf
+        found.one_output_per_tree = isinstance(objective, str) and objective.startswith("softmax")
         if self.newton and self.leaf_method == "auto":
             found.leaf_method = "newton"
         return found

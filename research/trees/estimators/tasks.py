@@ -15,7 +15,7 @@ class Regression(RegressorMixin):
     _numeric = True
 
     def _start(self, y, weight):
-        """The objective's name."""
+        """The objective, or its name."""
         return LOSSES.get(self.loss, self.loss)
 
     def _targets(self, y):
