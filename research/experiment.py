@@ -75,7 +75,7 @@ def assemble(config, dataset):
     config = described(config, dataset)
     model, program = model_of(config)
     if program == "boosting":
-        return Experiment(config, dataset, model, boosting.make(model, config, dataset))
+        return Experiment(config, dataset, model, boosting.make(config, dataset))
     example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
 

@@ -42,14 +42,19 @@ def shard(abstract, mesh, config):
     """ShapeDtypeStructs of a state with their shardings on the mesh."""
 
     if mesh.size == 1:  # a call with such an array is dispatched faster than one with a mesh of one
-        sharding = SingleDeviceSharding(mesh.devices.item())
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+        return on_one(abstract, mesh.devices.item())
 
     def place(x):
         spec = partition(x.shape, mesh.shape["fsdp"], config.fsdp_min_size)
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
 
     return jax.tree.map(place, abstract)
+
+
+def on_one(abstract, device=None):
+    """ShapeDtypeStructs of a state on a single device, the first by default."""
+    sharding = SingleDeviceSharding(device or jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
 
 
 def spread(x, mesh, axis=None):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research import checkpoint, data, experiment, grouping, interrupts, precision, workdir
+from research import checkpoint, data, experiment, grouping, interrupts, mesh, precision, workdir
 from research.errors import UserError
 from research.metrics_writer import MetricsWriter
 
@@ -30,7 +30,7 @@ def run(group, paths):
         keep = {"keep_last": train.keep_last, "keep_best": train.keep_best}
         managers = [stack.enter_context(checkpoint.open_manager(path, **keep)) for path in paths]
         init, gather, advance, one = _programs(group, built[0])
-        start, states, batches = _restored(managers, program, built[0])
+        start, states, batches = _restored(managers, built[0])
         state = gather([init(i, key) for i, key in enumerate(keys)] if states is None else states)
         writers = [MetricsWriter(path, start, train.num_steps) for path in paths]
         for writer in writers:
@@ -151,11 +151,9 @@ def _position(batches):
     return None if isinstance(batches, itertools.repeat) else batches
 
 
-def _restored(managers, program, built):
+def _restored(managers, built):
     """(step, states, batches) of the newest step that all trials have whole; (0, None, batches) without any."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.eval_shape(program.init, jax.random.key(0))
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    abstract = mesh.on_one(jax.eval_shape(built.program.init, jax.random.key(0)))
     while True:
         batches = grouping.batches(built)
         step = max(set.intersection(*(set(manager.all_steps()) for manager in managers)), default=0)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from research import checkpoint, densities, evaluation, experiment, precision, workdir
+from research import checkpoint, densities, evaluation, experiment, mesh, precision, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import grid, learning_curve
@@ -27,9 +27,7 @@ def restore_params(built, path):
     if not (path / "checkpoints").is_dir():
         raise UserError(f"{path} has no checkpoints yet; train it with launch.run --workdir={path}.")
     # One device suffices to sample with, whatever the run was trained on.
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.eval_shape(built.program.init, jax.random.key(0))
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    abstract = mesh.on_one(jax.eval_shape(built.program.init, jax.random.key(0)))
     with checkpoint.open_manager(path, read_only=True) as manager:
         step, state = checkpoint.restore(manager, abstract)
     if state is None:

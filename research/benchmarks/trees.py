@@ -64,6 +64,7 @@ def compared(own, theirs):
 
 
 def mesh():
+    """A mesh of THREADS devices that share the processor."""
     return jax.make_mesh((THREADS,), ("trees",), axis_types=(AxisType.Auto,), devices=jax.devices()[:THREADS])
 
 

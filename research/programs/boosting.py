@@ -13,7 +13,7 @@ from research.trees import binning, boosting, fitting, prediction
 ROWS = {"codes": 1, "y": 0}  # the axis of the table's rows
 
 
-def make(model, config, dataset):
+def make(config, dataset):
     """A Program that grows `config.model.num_trees` trees on dataset.train, `block` of them a step.
 
     Its state: params (see research/models/gbdt_oblivious.py), score [N, K], key, tree, and the scores of the test set.

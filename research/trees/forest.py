@@ -82,9 +82,7 @@ def of_oblivious(of):
     """The Forest of an Ensemble: a level's question is asked in each of its nodes, which share its gain."""
     size, depth = of.feature.shape
     level = np.repeat(np.arange(depth), 2 ** np.arange(depth))
-    mirrored = np.zeros(
-        2**depth, int
-    )  # the leaf by bit index of each from left to right, whose first answer is highest
+    mirrored = np.zeros(2**depth, int)  # of each leaf from left to right, whose first answer is its highest bit
     for d in range(depth):
         mirrored |= (np.arange(2**depth) >> d & 1) << (depth - 1 - d)
 
@@ -92,11 +90,9 @@ def of_oblivious(of):
         return None if x is None else (x[:, level] * share)[:, None]
 
     def of_leaves(x):
-        return (
-            None
-            if x is None
-            else jnp.zeros((size, 1, 2 * 2**depth - 1, *x.shape[2:])).at[:, 0, -(2**depth) :].set(x[:, mirrored])
-        )
+        if x is None:
+            return None
+        return jnp.zeros((size, 1, 2 * 2**depth - 1, *x.shape[2:])).at[:, 0, -(2**depth) :].set(x[:, mirrored])
 
     splits = (of_level(of.feature), of_level(of.threshold), of_level(of.missing_right), of_level(of.gain, 0.5**level))
     trees = Trees(*splits, of_leaves(of.leaves), of_leaves(of.cover), None)

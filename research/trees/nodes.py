@@ -86,26 +86,32 @@ class State(NamedTuple):
 
 
 def take(x, i):
+    """x[i] of places i that are in it."""
     return x.at[i].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def put(x, i, values):
+    """x with `values` in the places i that are in it."""
     return x.at[i].set(values, mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def cut(x, at, size):
+    """x [size] from the place `at` on."""
     return lax.dynamic_slice(x, (at,), (size,))
 
 
 def cut_columns(x, at, size):
+    """The same of each row of x."""
     return lax.dynamic_slice(x, (jnp.int32(0), at), (len(x), size))
 
 
 def paste(x, at, values):
+    """x with `values` from the place `at` on."""
     return lax.dynamic_update_slice(x, values.astype(x.dtype), (at,))
 
 
 def paste_columns(x, at, values):
+    """The same in each row of x."""
     return lax.dynamic_update_slice(x, values.astype(x.dtype), (jnp.int32(0), at))
 
 
@@ -115,6 +121,7 @@ def tiles(first, last, size, body, carry):
 
 
 def places(at, size):
+    """[size] int32 from `at` on."""
     return at + jnp.arange(size, dtype=jnp.int32)
 
 

@@ -37,6 +37,7 @@ def table(work, seed=0):
 
 
 def catboost(work, x, y):
+    """CatBoost without what is drawn by chance, and with Gradient leaves and score L2, as ours."""
     import catboost
 
     pool = catboost.Pool(x, y)
@@ -53,6 +54,7 @@ def catboost(work, x, y):
 
 
 def xgboost(work, x, y):
+    """XGBoost hist, depthwise."""
     import xgboost
 
     data = xgboost.QuantileDMatrix(x, y, max_bin=work.bins, nthread=work.threads)
@@ -65,6 +67,7 @@ def xgboost(work, x, y):
 
 
 def lightgbm(work, x, y):
+    """LightGBM, leafwise, with as many leaves as a tree of that depth has."""
     import lightgbm
 
     options = {"max_depth": work.depth, "num_leaves": 2**work.depth, "learning_rate": RATE, "lambda_l2": L2}

@@ -11,6 +11,7 @@ from research.benchmarks import tree_peers
 
 
 def grow(name, work, num_trees):
+    """Makes the table and grows the trees of one contestant on it."""
     x, y = tree_peers.table(work)
     if name in tree_peers.PEERS:
         tree_peers.PEERS[name](work, x, y)[0](num_trees)
