@@ -33,9 +33,11 @@ def data(name):
             "seed": 0,  # of the order of examples, and of generated data
             "image_size": 64,  # pixels; image_folder only
             "size": 1024,  # training examples; generated data only
-            "table": "power-plant",  # or bostonHousing, concrete, energy, wine-quality-red, yacht; uci_regression only
+            # bostonHousing, concrete, energy, power-plant, wine-quality-red, yacht; of small_tabular: iris, glass, ...
+            "table": "power-plant",
             "source": "",  # a data set in the place of noise: transport between two sets
             "pairs": "",  # folder of (noise, sample) pairs to train on, written by launch.reflow
+            "target": False,  # the table's last column is what is to be told of the others; uci_regression only
             "split": 0,  # 0 .. 19: which of the table's train and test splits; uci_regression only
             "shape": (2,),  # of one example; filled in from the data set
             "levels": config_dict.placeholder(int),  # integer levels of x, None where continuous; filled in
@@ -364,6 +366,73 @@ def gbdt():
     )
 
 
+def gblinear():
+    """The `model` section of research.models.gblinear."""
+    return config_dict.ConfigDict(
+        {
+            "name": "gblinear",
+            "objective": "squared",  # of trees.objectives; with options: "quantile:alpha=0.8", "softmax:classes=3"
+            "num_trees": 100,  # rounds, each once through the columns
+            "block": 10,  # rounds in one step of the loop
+            "learning_rate": 0.5,
+            "reg_lambda": 0.0,  # of the squares of weights; both penalties are those of a mean loss
+            "reg_alpha": 0.0,  # of their sizes
+            "standardize": True,  # columns to mean 0 and deviation 1, so that penalties concern them alike
+        }
+    )
+
+
+def random_forest():
+    """The `model` section of research.models.random_forest."""
+    return config_dict.ConfigDict(
+        {
+            "name": "random_forest",
+            "criterion": "gini",  # gini | entropy: of classes; squared_error | friedman_mse | poisson: of numbers
+            "num_trees": 200,
+            "block": 10,  # trees in one step of the loop
+            "splitter": "best",  # best | random: borders by chance, as in extra trees
+            "max_depth": 0,  # the most questions to a leaf; 0: until leaves are pure
+            "min_samples_leaf": 1,
+            "max_nodes": 0,  # room for each tree, which stops growing there; 0: for all that rows can need
+            "max_features": "log2",  # log2 | sqrt | all, a number or a share, as text: how many are drawn
+            "features_per": "node",  # node | tree: for which they are drawn
+            "bootstrap": True,  # draw rows with replacement; False: all rows, and no oob_error
+            "max_samples": 1.0,  # how many rows a tree draws, as a share of them
+            "border_count": 0,  # borders of a column, in whose bins trees grow faster; 0: exact trees
+        }
+    )
+
+
+def catboost():
+    """The `model` section of research.models.catboost: trees as CatBoost's, with its defaults for two classes."""
+    own = {
+        "cat_features": (),  # columns whose numbers stand for categories, beside those that the data set names
+        "one_hot_max_size": 2,  # a column of at most so many categories becomes one for each
+        "max_ctr_complexity": 1,  # 2: pairs of columns have statistics, too
+        "has_time": False,  # rows are in order of time: statistics see those before; else in a random order
+    }
+    sampling = {"random_strength": 1.0, "subsample": 0.8, "mvs": True}
+    leaves = {"objective": "logistic", "leaf_method": "newton", "leaf_iterations": 10}
+    return config_dict.ConfigDict(gbdt_oblivious().to_dict() | {"name": "catboost"} | own | sampling | leaves)
+
+
+def adaboost():
+    """The `model` section of research.models.adaboost."""
+    return config_dict.ConfigDict(
+        {
+            "name": "adaboost",
+            "algorithm": "adaboost",  # adaboost | logitboost
+            "num_trees": 500,  # stages
+            "block": 10,  # stages in one step of the loop
+            "learning_rate": 1.0,
+            "depth": 1,  # of a stage's tree
+            "border_count": 254,  # of a column, all midpoints if they are no more
+            "resample": False,  # adaboost: trees see rows that are drawn by their weights
+            "label_noise": 0.0,  # share of the training labels that are turned round
+        }
+    )
+
+
 def one_pass():
     """The `sampler` section of a flow, whose inverse samples in one pass."""
     return config_dict.ConfigDict(
@@ -457,7 +526,8 @@ def tiny(config, **data_fields):
     if "sampler" in config:
         config.sampler.update({"num_samples": 32})
     if "num_trees" in config.get("model", {}):
-        config.model.update({"num_trees": 12, "block": 2, "depth": 3, "border_count": 15})
+        least = {"num_trees": 12, "block": 2, "depth": 3, "border_count": 15}
+        config.model.update({name: number for name, number in least.items() if config.model.get(name)})  # 0: none
     if "num_steps" in config.get("sampler", {}):
         config.sampler.num_steps = 2
     if "reflow" in config:

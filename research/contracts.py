@@ -73,6 +73,19 @@ class Bijector(NamedTuple):
     )
 
 
+class Method(NamedTuple):
+    """How trees, stages or rounds grow that are no gradient boosting, as `method(config, dataset)` of a model's file.
+
+    init's "params" are what Model.predict takes, arrays for all that will grow; what has not grown yet adds nothing. It
+    is called for shapes alone, too, also without jax.enable_x64. Metrics have a "loss".
+    """
+
+    init: Callable  # (key) -> state, a dict of arrays
+    grow: Callable  # (state, batch) -> (state, metrics) of a block more; state["trees"]: how many there were before
+    batch: dict  # what every step gets: arrays of the whole table
+    spread: bool = False  # grow takes a third argument: the mesh of several devices, over which batch is whole, or None
+
+
 class Program(NamedTuple):
     """What `research.loop.run` drives: gradient training and boosting look the same to it.
 

@@ -10,7 +10,7 @@ from ml_collections import config_dict
 from research import data, models, samplers
 from research.contracts import Model, Program
 from research.errors import UserError, nearest
-from research.programs import boosting, gradient
+from research.programs import boosting, ensembles, gradient
 from research.workdir import flatten
 
 AT_LEAST = {  # a run would end in an obscure error, or never
@@ -73,20 +73,24 @@ def check(config):
 def assemble(config, dataset):
     """The Experiment of a config whose data set is loaded; its numbers are not checked and may be traced."""
     config = described(config, dataset)
-    model, program = model_of(config)
-    if program == "boosting":
+    model, module = model_of(config)
+    kind = getattr(module, "PROGRAM", None)
+    if kind == "boosting":
         return Experiment(config, dataset, model, boosting.make(config, dataset))
+    if kind == "ensembles":
+        return Experiment(config, dataset, model, ensembles.make(model, module.method, config, dataset))
     example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
 
 
 def model_of(config):
-    """(Model, name of the program that trains it, or None) of a config that is `described`. Raises UserError."""
+    """(Model, the module that made it) of a config that is `described`; PROGRAM there names what trains it, if it is
+    not the gradient. Raises UserError."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if config.model.name not in names:
         raise UserError(f"model.name is '{config.model.name}'; {nearest(config.model.name, names)}")
     module = importlib.import_module(f"research.models.{config.model.name}")
-    return module.make(config, tuple(config.data.shape)), getattr(module, "PROGRAM", None)
+    return module.make(config, tuple(config.data.shape)), module
 
 
 def described(config, dataset):

@@ -30,7 +30,7 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "models": MATH | {"encoding", "flow", "diffusion"},
     "data": set(),
     "metrics": {"nets"},
-    "figures": {"nets", "receptive_field", "results", "evaluation", "workdir", "data", "models"},
+    "figures": {"nets", "receptive_field", "results", "evaluation", "workdir", "data", "models", "trees"},
     "loop": HELPERS,
     "programs": {"optimizers", "models", "trees", "mesh"},
     **dict.fromkeys(HELPERS, HELPERS),

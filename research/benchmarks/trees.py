@@ -1,6 +1,7 @@
 """Boosting beside CatBoost, XGBoost and LightGBM: training, many classes, many models, prediction, memory.
 
 All on THREADS threads, ours on as many devices that share the processor; tables are binned before the clock starts.
+On an accelerator ours have one of it, and peers all cores.
 The environment variable TREES_ROWS picks rows of ROWS by their names, with commas between.
 """
 
@@ -64,8 +65,14 @@ def compared(own, theirs):
 
 
 def mesh():
-    """A mesh of THREADS devices that share the processor."""
-    return jax.make_mesh((THREADS,), ("trees",), axis_types=(AxisType.Auto,), devices=jax.devices()[:THREADS])
+    """A mesh of THREADS devices that share the processor, or of one accelerator."""
+    devices = jax.devices()[: 1 if on_accelerator() else THREADS]
+    return jax.make_mesh((len(devices),), ("trees",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def on_accelerator():
+    """Whether ours run on one; peers then have all cores."""
+    return jax.default_backend() != "cpu"
 
 
 def binned(work, x, y):
@@ -100,6 +107,7 @@ def trained(work, peers):
 
     A tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
     """
+    work = work._replace(threads=os.cpu_count()) if on_accelerator() else work
     few, more = (2, 12) if work.classes else (10, 60) if work.rows < 100_000 else (4, 24)
     x, y = tree_peers.table(work)
     fits = {name: make(work, x, y)[0] for name, make in peers.items()}
@@ -199,4 +207,5 @@ def main():
             raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
     peers, versions = tree_peers.here()
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
-    return result | {"threads": THREADS, "peers": versions} | {name: ROWS[name](peers) for name in wanted}
+    threads = os.cpu_count() if on_accelerator() else THREADS
+    return result | {"threads": threads, "peers": versions} | {name: ROWS[name](peers) for name in wanted}

@@ -29,6 +29,7 @@ class Dataset(NamedTuple):
     log_prob: Callable | None = None  # (x [B, 2]) -> [B], exact log-density in nats, a jax function; toy data only
     entropy: float | None = None  # nats
     feature_names: tuple | None = None  # of the columns of a table with a target; its batches have "y"
+    categorical: tuple = ()  # the columns of such a table whose numbers stand for categories
 
     @property
     def fitted(self):

@@ -56,7 +56,9 @@ def load(config):
     found = FILES[config.name].items()
     paths = [files.fetch(config.dir, config.name, name, url, checksum) for name, (url, checksum) in found]
     names, parts = READERS[config.name](*paths, config)
-    return Dataset(*(from_arrays(x, y=y) for x, y in parts), (len(names),), feature_names=names)
+    places = tuple(names.index(name) for name in WORDS) if config.name == "adult" else ()
+    sources = (from_arrays(x, y=y) for x, y in parts)
+    return Dataset(*sources, (len(names),), feature_names=names, categorical=places)
 
 
 def california(path, config):

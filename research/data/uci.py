@@ -24,6 +24,7 @@ SPLITS = 20
 def load(config):
     """The Dataset of `config.table`, x float32 [D] of all its columns as stored, in its split `config.split` of 0..19.
 
+    With `config.target` the last column is y, and not of x.
     Looked for in `<dir>/uci_regression/<table>/`, there in data/, then in `<dir>/<table>/`, there in data/; each file
     is downloaded where there is none. Raises UserError for an unknown table or split, and for files that are missing
     or damaged or do not split the table.
@@ -40,7 +41,12 @@ def load(config):
         for part in ("train", "test")
     ]
     train, test = read_split(*paths, len(x), path)
-    return Dataset(from_arrays(x[train]), from_arrays(x[test]), (columns,))
+    if not config.get("target"):
+        return Dataset(from_arrays(x[train]), from_arrays(x[test]), (columns,))
+    names = tuple(f"column {i}" for i in range(columns - 1))
+    return Dataset(
+        *(from_arrays(x[part, :-1], y=x[part, -1]) for part in (train, test)), x[:0, 1:].shape[1:], feature_names=names
+    )
 
 
 def _path(config, filename, checksum):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from research.errors import UserError, nearest
+from research.trees import histogram
 
 
 class Weak(NamedTuple):
@@ -22,22 +23,38 @@ class Weak(NamedTuple):
     predict: Callable  # (params, x) -> [N] labels int32; [N, K] probabilities for "samme.r"; [N] numbers for `boost_r2`
 
 
+class State(NamedTuple):
+    """Where boosting stands: the rows' weights, of 64 bits where those are enabled, as the sum of two f32."""
+
+    w: jax.Array  # [2, N] f32; of `logit_boost` the scores
+    going: jax.Array  # [] bool
+    bound: jax.Array  # [] f32
+    stage: jax.Array  # [] int32, how many there were
+
+
 class Stages(NamedTuple):
     """T stages; those after the last that counts have weight 0 and are not `used`."""
 
     params: object  # of the weak learners, each array with a leading axis T
     weight: jax.Array  # [T] f32: alpha of the papers
     error: jax.Array  # [T] f32: the weak learner's on the weighted rows
-    bound: jax.Array  # [T] f32: on the share of training rows that the first stages get wrong, for two classes
+    bound: jax.Array  # [T] f32: of two classes, on the weighted share of training rows that the first stages get wrong
     used: jax.Array  # [T] bool
 
 
 ALGORITHMS = ("adaboost", "samme", "samme.r")
 
 
-def boost(weak, x, y, classes, num_stages, key, *, algorithm="adaboost", rate=1.0, w=None, resample=False):
-    """Stages for labels y [N] int32 below `classes`; w [N] are weights of rows, equal ones by default.
+def init(rows, w=None):
+    """The State before the first stage of so many rows, of weights w [N], equal ones by default."""
+    w = jnp.full(rows, 1 / rows, float) if w is None else jnp.asarray(w, float) / total(jnp.asarray(w, float))
+    return State(split(w), jnp.bool_(True), jnp.float32(1), jnp.int32(0))
 
+
+def boost(weak, x, y, classes, num_stages, key, *, algorithm="adaboost", rate=1.0, w=None, resample=False, state=None):
+    """(State, Stages): num_stages more after `state`, or from the start, the same for any division into calls.
+
+    y [N] are labels, int32 below `classes`; w [N] weights of rows, equal ones by default.
     "adaboost" is that of two classes, with weight rate log((1 - e) / e) / 2; "samme" rate (log((1 - e) / e)
     + log(K - 1)), "samme.r" takes probabilities and weighs all alike (Zhu, Zou, Rosset & Hastie 2009). It ends with a
     stage that makes no error, which gets weight 1, and before one that is no better than chance. resample: learners see
@@ -50,32 +67,34 @@ def boost(weak, x, y, classes, num_stages, key, *, algorithm="adaboost", rate=1.
     real = algorithm == "samme.r"
 
     def stage(params, w):
-        """(error, weight, new weights, factor of the bound) of a fitted learner."""
+        """(error, weight, new weights, their sum) of a fitted learner."""
         found = weak.predict(params, x)
         miss = (found.argmax(-1) if real else found) != y
-        error = jnp.sum(w * miss)
+        error = part(w * miss)
         if real:
             log_p = jnp.log(jnp.clip(found, jnp.finfo(found.dtype).eps))
             own = jnp.take_along_axis(log_p, y[:, None], 1)[:, 0]
             grown = w * jnp.exp(-rate * (classes - 1) / classes * (own - (log_p.sum(1) - own) / (classes - 1)))
-            return error, jnp.float32(1), grown, jnp.sum(grown)
+            return error, jnp.float32(1), grown, total(grown)
         odds = jnp.log((1 - error) / error)
         weight = rate * (odds / 2 if algorithm == "adaboost" else odds + jnp.log(classes - 1.0))
+        weight = jnp.where(error > 0, weight, 1)
         half = weight if algorithm == "adaboost" else weight / 2
-        grown = w * jnp.exp(jnp.where(miss, half, -half))
-        return error, weight, grown, jnp.sum(grown)
+        more, less = jnp.exp(half), jnp.exp(-half)
+        return error, weight, w * jnp.where(miss, more, less), error * more + (1 - error) * less
 
     def limit(error):
         return error < 1 - 1 / classes
 
-    return _scan(weak, x, y, num_stages, key, w, resample, stage, limit)
+    state = init(len(y), w) if state is None else state
+    return _scan(weak, x, y, num_stages, key, state, resample, stage, limit)
 
 
 LOSSES = {"linear": lambda e: e, "square": lambda e: e**2, "exponential": lambda e: 1 - jnp.exp(-e)}
 
 
-def boost_r2(weak, x, y, num_stages, key, *, loss="linear", rate=1.0, w=None, resample=True):
-    """Stages for numbers y [N]: AdaBoost.R2 (Drucker 1997), weight rate log((1 - L) / L) with the mean loss L.
+def boost_r2(weak, x, y, num_stages, key, *, loss="linear", rate=1.0, w=None, resample=True, state=None):
+    """(State, Stages) for numbers y [N]: AdaBoost.R2 (Drucker 1997), weight rate log((1 - L) / L) with the mean loss L.
 
     loss: one of LOSSES, of errors as shares of the largest. resample as in `boost`; an array [T, N] of how often rows
     are drawn for each stage takes the place of drawing. Raises UserError for an unknown loss.
@@ -86,17 +105,38 @@ def boost_r2(weak, x, y, num_stages, key, *, loss="linear", rate=1.0, w=None, re
     def stage(params, w):
         away = jnp.abs(weak.predict(params, x) - y) * (w > 0)
         share = LOSSES[loss](away / jnp.maximum(away.max(), jnp.finfo(away.dtype).tiny))
-        mean = jnp.sum(w * share)
+        mean = part(w * share)
         odds = jnp.log((1 - mean) / mean)
-        return mean, rate * odds, w * jnp.exp(-odds * (1 - share) * rate), jnp.float32(1)
+        grown = w * jnp.exp(-odds * (1 - share) * rate)
+        return mean, jnp.where(mean > 0, rate * odds, 1), grown, total(grown)
 
-    return _scan(weak, x, y, num_stages, key, w, resample, stage, lambda error: error < 0.5)
+    state = init(len(y), w) if state is None else state
+    return _scan(weak, x, y, num_stages, key, state, resample, stage, lambda error: error < 0.5)
 
 
-def _scan(weak, x, y, num_stages, key, w, resample, stage, limit):
-    w = jnp.ones(len(y), float) if w is None else jnp.asarray(w, float)  # of 64 bits, where those are enabled
-    w = w / jnp.sum(w)
-    drawn = None if isinstance(resample, bool) else jnp.asarray(resample, w.dtype)
+def total(x):
+    """The sum of x [N], of 64 bits with bits that do not depend on the program around it."""
+    return histogram.total(x[:, None], len(x))[0] if x.dtype == jnp.float64 else jnp.sum(x)
+
+
+def part(x):
+    """`total` of what is at most 1 in all, such as some rows' weights."""
+    return jnp.sum(jnp.round(x * 2.0**60).astype(jnp.int64)) * 2.0**-60 if x.dtype == jnp.float64 else jnp.sum(x)
+
+
+def split(x):
+    """[2, N] f32 whose sum is x [N] to 48 bits: what a State keeps."""
+    high = x.astype(jnp.float32)
+    return jnp.stack([high, (x - high).astype(jnp.float32)])
+
+
+def joined(parts):
+    """[N], of 64 bits where those are enabled, of what `split` made."""
+    return jnp.asarray(parts, float).sum(0)
+
+
+def _scan(weak, x, y, num_stages, key, state, resample, stage, limit):
+    drawn = None if isinstance(resample, bool) else jnp.asarray(resample, float)
 
     def fit(t, w):
         key_draw, key_fit = jax.random.split(jax.random.fold_in(key, t))
@@ -107,25 +147,26 @@ def _scan(weak, x, y, num_stages, key, w, resample, stage, limit):
             w = jnp.zeros_like(w).at[jnp.minimum(rows, len(w) - 1)].add(1 / len(w))
         return weak.fit(key_fit, x, y, w)
 
-    def learn(t, w):
-        params = fit(t, w)
+    @jax.jit  # so that it is traced once
+    def learn(state):
+        w, first = joined(state.w), state.stage == 0
+        params = fit(state.stage, w)
         error, weight, grown, factor = stage(params, w)
-        first, perfect, useful = t == 0, error <= 0, limit(error)
-        weight = jnp.where(perfect, 1, jnp.where(useful, weight, jnp.where(first, 1, 0)))
+        perfect, useful = error <= 0, limit(error)
         goes_on = useful & ~perfect
-        w = jnp.where(goes_on, grown / jnp.where(goes_on, grown.sum(), 1), w).astype(w.dtype)
-        numbers = (weight, error, jnp.where(goes_on, factor, jnp.where(perfect, 0, 1)))
-        return w, goes_on, (params, *(x.astype(jnp.float32) for x in numbers), useful | perfect | first)
+        w = jnp.where(goes_on, split(grown / jnp.where(goes_on, factor, 1)), state.w)
+        bound = state.bound * jnp.where(useful, jnp.where(first & perfect, 0, factor), 1).astype(jnp.float32)
+        weight = jnp.where(useful, weight, jnp.where(first, 1, 0))
+        numbers = (x.astype(jnp.float32) for x in (weight, error))
+        return State(w, goes_on, bound, state.stage + 1), (params, *numbers, useful | first)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learn, jnp.int32(0), w)[2])
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learn, state)[1])
 
-    def step(carry, t):
-        w, going = carry
-        w, going, found = lax.cond(going, learn, lambda t, w: (w, jnp.bool_(False), nothing), t, w)
-        return (w, going), found
+    def step(state, _):
+        state, (*found, used) = lax.cond(state.going, learn, lambda state: (state, nothing), state)
+        return state, Stages(*found, state.bound, used)
 
-    _, (params, weight, error, factor, used) = lax.scan(step, (w, jnp.bool_(True)), jnp.arange(num_stages))
-    return Stages(params, weight, error, jnp.cumprod(jnp.where(used, factor, 1)), used)
+    return lax.scan(step, state, None, num_stages)
 
 
 def votes(weak, params, x, classes, algorithm):

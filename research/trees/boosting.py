@@ -12,7 +12,9 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from research.errors import UserError, is_known
-from research.trees import histogram, leaves, levelwise, oblivious, sampling
+from research.trees import approx, exact, histogram, leaves, levelwise, oblivious, sampling
+
+CUTS = {"exact": exact.grow, "global": approx.by_global, "local": approx.by_local}  # of sorted columns
 
 
 class Options(NamedTuple):
@@ -27,6 +29,7 @@ class Options(NamedTuple):
     row_share: float = 1.0  # rows drawn for each tree's splits
     temperature: float = 0.0  # of CatBoost's Bayesian bootstrap: weights (-log u)^temperature
     mvs: bool = False  # row_share by minimal variance sampling: rows with great gradients more often
+    parallel: int = 1  # trees a round, grown on the same gradients, each with its part of the rate
 
 
 class State(NamedTuple):
@@ -43,7 +46,9 @@ class Trees(NamedTuple):
 
     Of levelwise trees, J a round (1, or per output K): levelwise.Tree's arrays [T, J, 2^D - 1]; leaves
     [T, J, 2^(D + 1) - 1, K / J] and cover [T, J, 2^(D + 1) - 1] of all places of the heap, 0 where no row rests; with
-    hessian_score cover sums Hessians, over a tree's outputs.
+    hessian_score cover sums Hessians, over a tree's outputs. On sorted columns thresholds are borders, f32.
+
+    With P trees a round all arrays but loss have P entries for each of it.
     """
 
     feature: jax.Array
@@ -65,12 +70,15 @@ def init(y, w, objective, key):
 def boost(codes, counts, y, w, objective, options, key, num_trees, state=None, *, mesh=None, kind="rows"):
     """(State, Trees): num_trees more trees after `state`, or from the start; the same for any division into calls.
 
-    codes [F, N] and counts [F] from `binning`; y [N, ...]; w [N] or None. A mesh of one axis spreads "rows" or
-    "features"; with exact sums this changes no bit. Raises UserError for a mesh of several axes.
+    codes [F, N] and counts [F] from `binning`, or where the tree's cuts are not given both from exact.columns; y
+    [N, ...]; w [N] or None. A mesh of one axis spreads "rows" or "features" of codes; with exact sums this changes no
+    bit. Raises UserError for a mesh of several axes, and for one that sorted columns should spread over.
     """
-    if mesh is not None and len(mesh.axis_names) != 1:
-        raise UserError(f"trees spread over a mesh of one axis, not {mesh.axis_names}: make one for them.")
-    num_bins = int(max(counts)) + 1
+    check_mesh(mesh)
+    is_sorted = isinstance(codes, exact.Columns)
+    if is_sorted and mesh is not None and mesh.size > 1:
+        raise UserError(f"trees on sorted columns grow on one device, not {mesh.size}: take tree_method 'hist'.")
+    num_bins = 0 if is_sorted else int(max(counts)) + 1
     with jax.enable_x64(True):
         state = init(y, w, objective, key) if state is None else state
         run = compiled(objective, options, num_trees, num_bins, mesh, kind)
@@ -119,7 +127,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
     """(State, Trees) of `trees` [T] more trees on this device's part of the rows or features; valid: no padding."""
     axis = shards.axis if shards and shards.kind == "rows" else None
     key = jax.random.wrap_key_data(state.key)
-    pairs = histogram.pairs(codes, num_bins)
+    pairs = None if isinstance(codes, exact.Columns) else histogram.pairs(codes, num_bins)
 
     def only_valid(x):  # [N, ...]; what padding would say may not even set the scale of a sum
         return x if valid is None else jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
@@ -133,6 +141,8 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         num_leaves, l2 = 2**options.tree.depth, (l2 * weight / num_rows).astype(jnp.float32)  # as CatBoost scales it
     check(options, by_level)
     rate = lax.optimization_barrier(jnp.float32(options.rate))  # known to XLA it would join a division, with other bits
+    if options.parallel > 1:
+        rate /= options.parallel
 
     def leaf_total(x, leaf, num_leaves):
         sums = histogram.leaf_total(only_valid(x).reshape(len(y), -1), leaf, num_leaves, num_rows, axis)
@@ -151,6 +161,8 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
 
     def tree_of(g, w, sample, key, number):
         """(Tree, leaf [N]) of number `number`."""
+        if isinstance(codes, exact.Columns):
+            return CUTS[options.tree.cuts](codes, counts, g, w, options.tree, key, sample=sample)
         shared = {"num_bins": num_bins, "num_rows": num_rows, "sample": sample, "shards": shards, "pairs": pairs}
         if by_level:
             return levelwise.grow(codes, counts, g, w, options.tree, key, **shared)
@@ -158,9 +170,8 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         noise = jax.nn.sigmoid(jnp.log(num_rows) - number * options.rate)  # CatBoost's: less as the model grows
         return oblivious.grow(codes, counts, g, w, tree, key, noise=noise, **shared)
 
-    def step(state, _):
-        rows_key, tree_key = jax.random.split(jax.random.fold_in(key, state.tree))
-        g, h = jax.tree.map(only_valid, objective.gradients(state.score, y, w))
+    def round_of(state, g, h, rows_key, tree_key):
+        """(what is added to the scores [N, K], Trees' arrays but loss) of one tree, or one for each output."""
         weights = h if options.hessian_score else None if w is None else w[:, None]
         *seen, sample = sampling.draw(rows_key, g, weights, valid, options, num_rows, shards)
         covering = h if by_level and options.hessian_score else real[:, None]
@@ -175,29 +186,54 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
             if inside is not None:
                 g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
             sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
-            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * rate
+            values = rounded(leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * rate)
             return tree, values, sums[:, 2], values[leaf, 0]
 
         if options.per_output:
             tree, values, cover, added = lax.map(of_output, jnp.arange(objective.outputs))
-            added = added.T
+            return added.T, (*tree, values, cover)
+        tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
+        values = rounded(leaf_values(state.score, leaf, inside) * rate)
+        found = (*tree, values, leaf_total(covering.sum(1), leaf, num_leaves))
+        return values[leaf], jax.tree.map(lambda x: x[None], found) if by_level else found
+
+    def step(state, _):
+        keys = jax.random.split(jax.random.fold_in(key, state.tree))
+        g, h = jax.tree.map(only_valid, objective.gradients(state.score, y, w))
+
+        def another(added, number):
+            more, found = round_of(state, g, h, *(jax.random.fold_in(k, number) for k in keys))
+            return added + more, found
+
+        if options.parallel > 1:
+            added, found = lax.scan(another, jnp.zeros_like(state.score), jnp.arange(options.parallel))
         else:
-            tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
-            values = leaf_values(state.score, leaf, inside) * rate
-            cover, added = leaf_total(covering.sum(1), leaf, num_leaves), values[leaf]
-            if by_level:
-                tree, values, cover = jax.tree.map(lambda x: x[None], (tree, values, cover))
+            added, found = round_of(state, g, h, *keys)
         score = state.score + added
         loss = only_valid(jax.vmap(objective.loss)(score, y)) * real
         loss = histogram.total(loss[:, None], num_rows, axis)[0] / weight
-        return State(score, state.key, state.tree + 1), Trees(*tree, values, cover, loss.astype(jnp.float32))
+        return State(score, state.key, state.tree + 1), Trees(*found, loss.astype(jnp.float32))
 
-    return lax.scan(step, state, trees)
+    state, found = lax.scan(step, state, trees)
+    if options.parallel > 1:
+        found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found._replace(loss=None))._replace(loss=found.loss)
+    return state, found
+
+
+def rounded(x):
+    """x, once more a float32: else a CPU may round x and a sum with it only once, in one program and not in another."""
+    return jnp.clip(x, -jnp.finfo(x.dtype).max, jnp.finfo(x.dtype).max)
 
 
 def column(x, k):
     """[N, 1]: column k of x [N, K], or the one there is."""
     return lax.dynamic_slice_in_dim(x, jnp.minimum(k, x.shape[1] - 1), 1, axis=1)
+
+
+def check_mesh(mesh):
+    """Raises UserError for a mesh of several axes."""
+    if mesh is not None and len(mesh.axis_names) != 1:
+        raise UserError(f"trees spread over a mesh of one axis, not {mesh.axis_names}: make one for them.")
 
 
 def check(options, by_level):

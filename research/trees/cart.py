@@ -3,7 +3,8 @@
 Of all splits between two values that rows of a node have, each node takes the one that lowers the impurity most
 (Breiman et al. 1984); the limits are scikit-learn's, and so is the border, midway between the two. Of equal splits the
 lowest feature wins, then the lowest border. A split that gains nothing is taken too: an exclusive or needs it.
-`columns`, `targets`, `grow` and `to_forest` are its parts, for those who grow many trees on one table.
+`columns`, `targets`, `grow` and `to_forest` are its parts, for those who grow many trees on one table; pruning.py cuts
+trees back between the last two.
 """
 
 import functools
@@ -18,7 +19,7 @@ from research.trees import blocks, presorted
 from research.trees.forest import Forest
 from research.trees.impurity import BITS, CRITERIA
 
-LEAST = {"max_depth": 1, "min_samples_split": 2, "min_samples_leaf": 1, "max_features": 1}  # whole numbers, or None
+LEAST = {"max_depth": 1, "min_samples_split": 2, "min_samples_leaf": 1, "max_features": 1}  # whole numbers
 SPLITTERS = ("best", "random")
 # On a CPU XLA shares each small operation out to threads, which here costs half as much again, and gives nothing.
 ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
@@ -79,12 +80,17 @@ class Trees(NamedTuple):
 def fit(x, y, options, weight=None, key=None, names=None):
     """The Forest of one tree on a table x, of any form that `blocks.read` takes, and y as `targets` takes it.
 
-    weight [N]: a row of weight 0 is not there. key: for what is drawn. A leaf's value is the mean of its rows, or the
-    share of each class. Raises UserError for what cannot be a table, a target, a weight or an option.
+    weight [N]: a row of weight 0 is not there. key: for what is drawn. A leaf's value is the mean of its rows, their
+    median, or the share of each class. Raises UserError for what cannot be a table, a target, a weight or an option.
     """
     names = blocks.names_of(x, names)
-    ready, aims = columns(x), targets(y, options.criterion)
-    rows, features = ready.x.shape[1], ready.ends.shape[1]
+    ready = columns(x)
+    return to_forest(grown(ready, y, options, weight, key), 1, ready.ends.shape[1], names)
+
+
+def grown(ready, y, options, weight=None, key=None):
+    """The Trees, one, of Columns; the rest as `fit`, with its errors."""
+    aims, rows = targets(y, options.criterion), ready.x.shape[1]
     if len(aims.y) != rows:
         raise UserError(f"y has {len(aims.y)} rows; the table has {rows}.")
     check(options, ready)
@@ -94,8 +100,7 @@ def fit(x, y, options, weight=None, key=None, names=None):
     total = total if CRITERIA[options.criterion].classes else None
     weight = None if weight is None else jnp.asarray(weight, jnp.float32)[None]
     with jax.enable_x64(True):
-        trees = compiled(options, total)(ready, aims, weight, None if key is None else key[None])
-    return to_forest(trees, 1, features, names)
+        return compiled(options, total)(ready, aims, weight, None if key is None else key[None])
 
 
 def columns(x):
@@ -114,7 +119,7 @@ def columns(x):
 
 
 def targets(y, criterion):
-    """Targets of y: classes 0 .. K - 1 [N], or one-hot [N, K], for "gini" and "entropy"; else numbers [N] or [N, K].
+    """Targets of y: classes 0 .. K - 1 [N], or one-hot [N, K], for criteria of classes; else numbers [N] or [N, K].
 
     Raises UserError for an unknown criterion, and for other y.
     """
@@ -124,25 +129,38 @@ def targets(y, criterion):
     if y.ndim not in (1, 2) or not y.size or y.dtype.kind not in "biuf" or not np.isfinite(y).all():
         raise UserError("y must be finite numbers, [rows] or [rows, outputs]: encode labels, drop what is missing.")
     if CRITERIA[criterion].classes:
-        classes = y.shape[1] if y.ndim == 2 else int(max(y.max(), 0)) + 1
-        if not (
-            np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all() if y.ndim == 2 else np.isin(y, range(classes)).all()
-        ):
-            raise UserError(f"y must be classes 0, 1, 2 ..., or have one 1 in a row, for '{criterion}'; encode them.")
-        label = (y.argmax(axis=1) if y.ndim == 2 else y).astype(np.int32)
-        return Targets(jnp.asarray(np.eye(classes, dtype=np.float32)[label]), jnp.asarray(label))
-    y = y.reshape(len(y), -1).astype(np.float32)
+        return _classes(y, criterion)
+    with np.errstate(over="ignore"):
+        y = y.reshape(len(y), -1).astype(np.float32)
+    if not np.isfinite(y).all():
+        raise UserError(f"y of row {np.argwhere(~np.isfinite(y))[0][0]} is infinite in float32; rescale y.")
+    if CRITERIA[criterion].medians and y.shape[1] > 1:
+        raise UserError(f"y has {y.shape[1]} outputs; '{criterion}' takes one.")
     if CRITERIA[criterion].positive and ((y < 0).any() or not y.any(axis=0).all()):
         raise UserError(f"y must be 0 or more, and above 0 in some row, for '{criterion}'.")
     label = np.unique(y[:, 0] if y.shape[1] == 1 else y, axis=0, return_inverse=True)[1]
     return Targets(jnp.asarray(y), jnp.asarray(label.reshape(-1), jnp.int32))
 
 
+def _classes(y, criterion):
+    rows, classes = len(y), y.shape[1] if y.ndim == 2 else int(max(y.max(), 0)) + 1
+    if y.ndim == 2:
+        fits = np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
+    else:  # more classes than rows, none of which most have
+        fits = (y >= 0).all() and (y == np.floor(y)).all() and classes <= 2**10 + rows and rows * classes < 2**31
+    if not fits:
+        raise UserError(f"y must be classes 0, 1, 2 ..., or have one 1 in a row, for '{criterion}'; encode them.")
+    label = (y.argmax(axis=1) if y.ndim == 2 else y).astype(np.int32)
+    return Targets(jnp.asarray(label[:, None] == np.arange(classes), jnp.float32), jnp.asarray(label))
+
+
 def check(options, ready):
     """Raises UserError unless the options fit Columns."""
     for name, least in (LEAST | {"min_weight_fraction_leaf": 0, "min_impurity_decrease": 0}).items():
         value = getattr(options, name)
-        if value is not None and not (value >= least and (name not in LEAST or value == int(value))):
+        if value is None and name.startswith("max"):
+            continue
+        if value is None or not (value >= least and (name not in LEAST or value == int(value))):
             raise UserError(f"{name} is {value}; it must be a {'whole ' * (name in LEAST)}number, {least} or more.")
     features = ready.ends.shape[1]
     if (options.max_features or 1) > features:
@@ -225,3 +243,16 @@ def to_forest(trees, count, features, names=None):
         objective="squared" if outputs == 1 else f"multi_squared:outputs={outputs}",
         names=names,
     )
+
+
+def gain_ratio(forest):
+    """[T, J, M] float64: what a split gains over the entropy of its two shares of the rows (Quinlan 1993); 0 at a leaf.
+
+    It is Quinlan's for trees of criterion "entropy", whose gain is information in bits.
+    """
+    left, gain, cover = (np.asarray(x, np.float64) for x in (forest.left, forest.gain, forest.cover))
+    inner = left > 0
+    share = np.take_along_axis(cover, left.astype(int), axis=2) / np.where(inner, cover, 1)
+    share = np.where(inner, share, 0.5)
+    bits = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
+    return np.where(inner, gain / np.where(inner, cover, 1) / bits, 0)

@@ -28,18 +28,29 @@ def importances(of, kind="gain"):
     return found / (found.sum() or 1)
 
 
-def permutation(of, x, score, seed=0, repeats=5):
-    """[F] float64: how much score(raw predictions [N, K]) falls when a column of x [N, F] is shuffled, on average."""
+def of_trees(of):
+    """[T, F] float64: of each tree of a Forest each feature's share of the gain; 0 where a tree gains nothing."""
+    gain = np.maximum(np.asarray(of.gain, np.float64), 0).reshape(len(of.gain), -1)
+    place = np.asarray(of.feature).reshape(gain.shape) + of.columns * np.arange(len(gain))[:, None]
+    found = np.bincount(place.ravel(), gain.ravel(), gain.shape[0] * of.columns).reshape(len(gain), -1)
+    return found / np.where(found.any(axis=1), found.sum(axis=1), 1)[:, None]
+
+
+def permutation(of, x, score, seed=0, repeats=5, orders=None, each=False):
+    """[F] float64: how much score(raw predictions [N, K]) falls when a column of x [N, F] is shuffled, on average.
+
+    orders [repeats, N]: in which the rows of a column come, in the place of drawing. each: [F, repeats], not the mean.
+    """
     whole = float(score(predict_raw(of, x)))  # of x as it came, so that names of its columns are looked at
     x, random = np.array(x, np.float32), np.random.default_rng(seed)
-    found = np.zeros(x.shape[1])
+    found = np.zeros((x.shape[1], repeats if orders is None else len(orders)))
     for f in np.unique(of.feature):  # the others change nothing
         column = x[:, f].copy()
-        for _ in range(repeats):
-            x[:, f] = random.permutation(column)
-            found[f] += (whole - float(score(predict_raw(of, x)))) / repeats
+        for i in range(found.shape[1]):
+            x[:, f] = random.permutation(column) if orders is None else column[orders[i]]
+            found[f, i] = whole - float(score(predict_raw(of, x)))
         x[:, f] = column
-    return found
+    return found if each else found.mean(axis=1)
 
 
 def describe(of):

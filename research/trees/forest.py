@@ -50,10 +50,13 @@ class Forest:
 def collect(trees, borders, start, objective):
     """The Forest of boosting.Trees grown level by level, their binning.Borders, start [K], and the objective's name.
 
-    trees: feature [T, J, I], -1 where a place is no inner node; cover [T, J, M] of leaves.
+    trees: feature [T, J, I], -1 where a place is no inner node; thresholds are numbers of borders, int32, or borders,
+    f32; cover [T, J, M] of leaves.
     """
     inner, feature = trees.feature >= 0, jnp.maximum(trees.feature, 0)
-    border = jnp.asarray(borders.table)[feature, trees.threshold]
+    border = trees.threshold
+    if border.dtype.kind == "i":
+        border = jnp.asarray(borders.table)[feature, border]
     missing_right = trees.missing_right if borders.missing == "learn" else borders.missing == "max"
     left = 2 * jnp.arange(inner.shape[2], dtype=jnp.int32) + 1
     places = trees.leaves.shape[2]

@@ -13,6 +13,7 @@ from jax import lax
 
 COUNT_BITS = 24  # of the word that gradient and count share
 ONE_WORD_ROWS = 2 ** (COUNT_BITS - 1)
+COPIES = 256  # tables of a GPU, times leaves
 CHUNK = 2**15  # rows of one matrix product; the sum of 2^15 signed bytes is an int32
 
 
@@ -103,6 +104,7 @@ def scatter(size):
     @add.def_vmap
     def _(num, batched, key, words):
         key, words = (x if b else jnp.broadcast_to(x, (num, *x.shape)) for x, b in zip((key, words), batched))
+        key = key.astype(jnp.int64) if num * size >= 2**31 else key
         key = key + size * jnp.arange(num, dtype=key.dtype)[:, None]
         sums = scatter(num * size)(key.reshape(-1), words.reshape(-1, *words.shape[2:]))
         return sums.reshape(num, size, *sums.shape[1:]), True
@@ -155,8 +157,21 @@ def by_scatter(codes, leaf, packed, num_bins, num_leaves, finish, pairs=None):
     return lax.map(lambda code: finish(running(table(code, num_bins)[0])), codes)
 
 
+def by_atomics(codes, leaf, packed, num_bins, num_leaves, finish):
+    """`each` for GPUs: one scatter over rows and features, into several tables where there are few leaves, so that
+    fewer threads add to one place at a time."""
+    (features, rows), one = codes.shape, num_bins * num_leaves
+    copies, size = max(1, COPIES // num_leaves), features * one
+    key = codes.astype(jnp.int32) * num_leaves + leaf + one * jnp.arange(features, dtype=jnp.int32)[:, None]
+    key += size * (jnp.arange(rows, dtype=jnp.int32) % copies)
+    words = jnp.broadcast_to(packed.words, (features, *packed.words.shape))
+    sums = scatter(copies * size)(key.reshape(-1), words.reshape(-1, words.shape[2]))
+    sums = sums.reshape(copies, features, num_bins, num_leaves, words.shape[2]).sum(0)
+    return jax.vmap(finish)(jnp.cumsum(sums, axis=1))
+
+
 def by_product(codes, leaf, packed, num_bins, num_leaves, finish):
-    """`each` for accelerators: (code <= bin) times (row is in leaf) * words; int64 go as bytes, summed in int32."""
+    """`each` for TPUs: (code <= bin) times (row is in leaf) * words; int64 go as bytes, summed in int32."""
     words, places = packed.words, packed.places
     pad = -len(leaf) % min(CHUNK, len(leaf))
     codes, leaf, words = (
@@ -201,6 +216,9 @@ def each(codes, leaf, packed, num_bins, num_leaves, finish=lambda sums: sums, pa
         )
 
     ways = {"cpu": lowered(by_scatter, pairs), "default": lowered(by_product)}
+    # Integers alone: to add floats in place takes a GPU long in some versions, and gives other bits each time.
+    if packed.places and len(codes) * num_bins * num_leaves * COPIES < 2**31:
+        ways["cuda"] = lowered(by_atomics)
     return lax.platform_dependent(codes, leaf, packed.words, **ways)
 
 

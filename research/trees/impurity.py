@@ -18,12 +18,14 @@ class Criterion(NamedTuple):
     """purity(weight, sums, a list of K), of any shape: the children's less their parent's is the weighted gain.
 
     moment: y [N, K] -> [N], the purity of a row alone in its node, or for classes this number: a node's impurity is
-    (weighted sum of moments - purity) / weight. positive: each sum of a child must be above 0.
+    (weighted sum of moments - purity) / weight. positive: each sum of a child must be above 0. medians: there is
+    no purity, since errors from medians are not functions of sums: see medians.py.
     """
 
-    purity: Callable
+    purity: Callable | None
     moment: Callable | float
     positive: bool = False
+    medians: bool = False
 
     @property
     def classes(self):
@@ -51,13 +53,16 @@ def _times_log(a, b):
     return a * jnp.log(jnp.where(b > 0, b, 1))
 
 
+_entropy = Criterion(_logs, 0.0)
 # Friedman's score of a split, w_l w_r / (w_l + w_r) (mean_l - mean_r)^2, is what the squared error falls by.
 _squared = Criterion(_mean_squares, lambda y: (y * y).mean(axis=1))
 CRITERIA = {
     "gini": Criterion(_squares, 1.0),
-    "entropy": Criterion(_logs, 0.0),
+    "entropy": _entropy,
+    "log_loss": _entropy,
     "squared_error": _squared,
     "friedman_mse": _squared,
+    "absolute_error": Criterion(None, lambda y: jnp.zeros(len(y)), medians=True),
     "poisson": Criterion(_poisson, lambda y: _times_log(y, y).mean(axis=1), positive=True),
 }
 

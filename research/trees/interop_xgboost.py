@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.errors import UserError
-from research.trees import ensemble, forest
+from research.trees import ensemble, fit_linear, forest, linear
 
 LARGEST = np.nextafter(np.finfo(np.float32).max, np.float32(0))  # our infinity: the largest is a border of missing ones
 OBJECTIVES = {  # ours: XGBoost's, and where a score of 0 is in the unit of its base_score
@@ -13,38 +13,64 @@ OBJECTIVES = {  # ours: XGBoost's, and where a score of 0 is in the unit of its 
     "logistic": ("binary:logistic", 0.5),
     "softmax": ("multi:softprob", 0.0),
     "poisson": ("count:poisson", 1.0),
+    "quantile": ("reg:quantileerror", 0.0),
+    "pseudo_huber": ("reg:pseudohubererror", 0.0),
+    "squared_log": ("reg:squaredlogerror", 0.0),
+    "cross_entropy": ("reg:logistic", 0.5),
+    "logistic_raw": ("binary:logitraw", 0.0),
+    "gamma": ("reg:gamma", 1.0),
+    "tweedie": ("reg:tweedie", 1.0),
     "multi_squared": ("reg:squarederror", 0.0),
 }
-SCORE = {"binary:logistic": lambda p: np.log(p) - np.log1p(-p), "count:poisson": np.log}  # of a base_score
+SCORE = {0.0: lambda score: score, 0.5: lambda p: np.log(p) - np.log1p(-p), 1.0: np.log}  # of a base_score, by that
+PARAMS = {  # of objectives: XGBoost's section and name, our option, its default
+    "poisson": ("poisson_regression_param", "max_delta_step", "step", "0.7"),
+    "tweedie": ("tweedie_regression_param", "tweedie_variance_power", "power", "1.5"),
+    "quantile": ("quantile_loss_param", "quantile_alpha", "alpha", "0.5"),
+    "pseudo_huber": ("pseudo_huber_param", "huber_slope", "slope", "1.0"),
+}
 
 
 def to_xgboost(of):
-    """The dict that XGBoost's load_model reads from a JSON file, of an Ensemble or a Forest with at least one tree.
+    """The dict that XGBoost's load_model reads from a JSON file, of an Ensemble or a Forest with at least one tree, or
+    of a fit_linear.Model.
 
     The start is in the leaves of the first trees, as it may have no base_score that float32 can tell from 1. A loss
     that XGBoost has not becomes the squared one: predictions are the raw ones then. Raises UserError for no trees.
     """
+    if isinstance(of, fit_linear.Model):
+        weights = np.concatenate([of.linear.weights, of.linear.bias[None]]).ravel().tolist()
+        return _learner(of, {"model": {"boosted_rounds": 1, "weights": weights}, "name": "gblinear"})
     if not len(of.feature):
         raise UserError("the ensemble has no trees; XGBoost's JSON needs at least one.")
     of = of if isinstance(of, forest.Forest) else forest.of_oblivious(of)
-    name, zero = OBJECTIVES.get(of.loss_name, OBJECTIVES["squared"])
     outputs, rounds = len(of.start), len(of.feature)
     fields = {name: None if (x := getattr(of, name)) is None else np.asarray(x) for name in forest.OF_TREES}
     trees = [_written(of, fields, t, k) for t in range(rounds) for k in range(outputs)]
-    several = of.loss_name == "softmax"
-    extra = {"softmax_multiclass_param": {"num_class": str(outputs)}} if several else {}
-    extra |= {"poisson_regression_param": {"max_delta_step": "0.7"}} if of.loss_name == "poisson" else {}
     model = {
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
         "iteration_indptr": list(range(0, len(trees) + 1, outputs)),
         "tree_info": list(range(outputs)) * rounds,
         "trees": trees,
     }
+    return _learner(of, {"model": model, "name": "gbtree"})
+
+
+def _learner(of, booster):
+    """The whole dict around a booster."""
+    name, zero = OBJECTIVES.get(of.loss_name, OBJECTIVES["squared"])
+    outputs, several, extra = len(of.start), of.loss_name == "softmax", {}
+    if several:
+        extra = {"softmax_multiclass_param": {"num_class": str(outputs)}}
+    if of.loss_name in PARAMS:
+        section, theirs, ours, value = PARAMS[of.loss_name]
+        options = dict(part.split("=") for part in of.objective.partition(":")[2].split(",") if part)
+        extra = {section: {theirs: options.get(ours, value)}}
     learner = {
         "attributes": {},
         "feature_names": list(of.names or ()),
         "feature_types": ["float"] * len(of.names or ()),
-        "gradient_booster": {"model": model, "name": "gbtree"},
+        "gradient_booster": booster,
         "learner_model_param": {
             "base_score": repr(zero),
             "boost_from_average": "0",
@@ -97,7 +123,7 @@ def _written(of, fields, t, k):
 
 
 def from_xgboost(model):
-    """The Forest of the dict in a JSON file that XGBoost's save_model wrote.
+    """The Forest, or the fit_linear.Model, of the dict in a JSON file that XGBoost's save_model wrote.
 
     Raises UserError for what is no such dict, for categories, and for boosters and objectives that have no place here.
     """
@@ -105,14 +131,31 @@ def from_xgboost(model):
         learner = model["learner"]
         booster, param, name = learner["gradient_booster"], learner["learner_model_param"], learner["objective"]["name"]
         names = {theirs: ours for ours, (theirs, _) in reversed(OBJECTIVES.items())} | {"multi:softmax": "softmax"}
-        if name not in names or booster["name"] != "gbtree":
-            known = ", ".join(names)
-            raise UserError(f"the XGBoost model is {booster['name']} with {name}; known are gbtree and {known}.")
+        if name not in names:
+            raise UserError(f"the XGBoost model's objective is {name}; known are {', '.join(names)}.")
+        outputs = max(1, int(param["num_class"]), int(param.get("num_target", 1)))
+        loss = "multi_squared" if outputs > 1 and names[name] == "squared" else names[name]
+        objective = ensemble.objective_of(loss, outputs)
+        if loss in PARAMS:
+            section, theirs, ours, value = PARAMS[loss]
+            value = learner["objective"].get(section, {}).get(theirs, value)
+            objective = f"{loss}:{ours}={float(value.strip('[]')):g}"
+        base = np.array(param["base_score"].strip("[]").split(","), np.float64)
+        start = jnp.asarray(np.broadcast_to(SCORE[OBJECTIVES[loss][1]](base), outputs), jnp.float32)
+        feature_names = tuple(learner["feature_names"]) or None
+        if booster["name"] == "gblinear":
+            weights = jnp.asarray(booster["model"]["weights"], jnp.float32).reshape(-1, outputs)
+            return fit_linear.Model(linear.Linear(weights[:-1], weights[-1] + start), objective, feature_names)
+        if booster["name"] not in ("gbtree", "dart"):
+            raise UserError(f"the XGBoost model is {booster['name']}; known are gbtree, dart and gblinear.")
+        scale = booster.get("weight_drop")
+        booster = booster["gbtree"] if booster["name"] == "dart" else booster
         trees, info = booster["model"]["trees"], booster["model"]["tree_info"]
     except (KeyError, TypeError) as error:
         raise UserError(f"no XGBoost model of trees: {error} is missing; save one as JSON.") from None
-    outputs = max(1, int(param["num_class"]), int(param.get("num_target", 1)))
     read = [_read(tree, t) for t, tree in enumerate(trees)]
+    for (fields, _), weight in zip(read, scale or ()):
+        fields["value"] = fields["value"] * weight
     width = max((fields["value"].shape[1] for fields, _ in read), default=outputs)
     shape = (len(info) // (outputs // width), outputs // width, max((len(f["left"]) for f, _ in read), default=1))
     kinds = dict(
@@ -126,17 +169,14 @@ def from_xgboost(model):
         for field, x in fields.items():
             whole[field][rounds[j], j, : len(x)] = x
         rounds[j] += 1
-    base = np.array(param["base_score"].strip("[]").split(","), np.float64)
-    start = np.broadcast_to(SCORE.get(name, lambda score: score)(base), outputs)
-    loss = "multi_squared" if outputs > 1 and names[name] == "squared" else names[name]
     found = forest.Forest(
         **{name: jnp.asarray(x) for name, x in whole.items()},
-        start=jnp.asarray(start, jnp.float32),
+        start=start,
         side="right",
         depth=max((depth for _, depth in read), default=0),
         columns=int(param["num_feature"]),
-        objective=ensemble.objective_of(loss, outputs),
-        names=tuple(learner["feature_names"]) or None,
+        objective=objective,
+        names=feature_names,
     )
     return forest.heaped(found)
 

@@ -57,24 +57,38 @@ def mean(residual, w, leaf, num_leaves, total=total):
     return _divide(total(w * residual, leaf, num_leaves), total(w, leaf, num_leaves))
 
 
-def quantile(residual, w, leaf, num_leaves, total=total, *, alpha):
-    """[L] of each leaf the least residual [N] with alpha of the leaf's weight at or below it, as CatBoost's."""
-    w = jnp.ones_like(residual) if w is None else w
-    whole = total(w, leaf, num_leaves)
-    needed = alpha * whole * (1 - 3e-7)  # 0.7 of 10 rows are 7, however 0.7 is rounded
+def quantile(residual, w, leaf, num_leaves, total=total, *, alpha, between=False):
+    """[L] of each leaf the least residual [N] with alpha of the leaf's weight at or below it, as CatBoost's.
 
-    def enough(value):
-        return total(jnp.where(residual <= value[leaf], w, 0), leaf, num_leaves) >= needed
+    between: where w is None, what lies between the two of n residuals at rank alpha (n + 1), as XGBoost's.
+    """
+    weight = jnp.ones_like(residual) if w is None else w
+    whole = total(weight, leaf, num_leaves)
 
-    return jnp.where(whole > 0, _least(enough, num_leaves), 0)
+    def at(needed):
+        def enough(value):
+            return total(jnp.where(residual <= value[leaf], weight, 0), leaf, num_leaves) >= needed
+
+        return jnp.where(whole > 0, _least(enough, num_leaves), 0)
+
+    if not between or w is not None:
+        return at(alpha * whole * (1 - 3e-7))  # 0.7 of 10 rows are 7, however 0.7 is rounded
+    rank = jnp.clip(alpha * (whole + 1), 1, whole)
+    low, high = at(jnp.floor(rank)), at(jnp.ceil(rank))
+    return low + (rank - jnp.floor(rank)) * (high - low)
 
 
 def huber(residual, w, leaf, num_leaves, total=total, *, delta):
     """[L] the value of each leaf with the least Huber loss of its residuals [N]: where the sum of slopes is 0."""
+    return balance(residual, w, leaf, num_leaves, total, pull=lambda error: jnp.clip(error, -delta, delta))
+
+
+def balance(residual, w, leaf, num_leaves, total=total, *, pull):
+    """[L] the value of each leaf from which the pulls of its residuals [N] sum to 0; pull: (error) -> never falling."""
     w = jnp.ones_like(residual) if w is None else w
 
     def enough(value):
-        return total(w * jnp.clip(residual - value[leaf], -delta, delta), leaf, num_leaves) <= 0
+        return total(w * pull(residual - value[leaf]), leaf, num_leaves) <= 0
 
     return jnp.where(total(w, leaf, num_leaves) > 0, _least(enough, num_leaves), 0)
 

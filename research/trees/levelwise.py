@@ -29,6 +29,8 @@ class Options(NamedTuple):
     node_features: float = 1.0  # share of those that are drawn for a node
     learn_missing: bool = False  # the last code is a missing value; each split learns its side
     exact: bool = True  # sums in integers: the same bits on any number of devices
+    cuts: str = "given"  # by the codes; or "exact", "global", "local", of sorted columns (exact.py, approx.py)
+    bins: int = 256  # of the last two
 
 
 class Tree(NamedTuple):
@@ -119,8 +121,20 @@ def best(packed, sums, options, counted):
     That is its threshold k, or 2 B - 2 - k with missing values, the last code, on the left.
     """
 
+    left = sums
+    if options.learn_missing:
+        left = jnp.concatenate([sums, (sums[:-1] + sums[-1:] - sums[-2:-1])[::-1]])
+    gain = gains(packed, left, sums[-1:], options, counted)
+    top = gain.max(axis=0)  # and where it is: thrice as fast on a CPU as argmax
+    at = jnp.where(gain == top, jnp.arange(len(gain), dtype=gain.dtype)[:, None], len(gain) - 1).min(axis=0)
+    return jnp.stack([top, at], -1)
+
+
+def gains(packed, left, whole, options, counted):
+    """What a split gains, -inf where there may be none, of the sums [..., C] of words over the left child and both."""
+
     def side(sums):
-        """(score [B, L], whether these rows may be a child)."""
+        """(score [...], whether these rows may be a child)."""
         g, w = histogram.unpack(packed, sums[..., :-1] if counted else sums)
         square = jnp.maximum(jnp.abs(g) - options.l1, 0) ** 2
         score = jnp.where(w > 0, square / jnp.where(w > 0, w + options.l2, 1), 0).sum(-1)
@@ -130,16 +144,10 @@ def best(packed, sums, options, counted):
             may &= (sums[..., -1] if counted else weight) >= options.least_rows
         return score, may
 
-    left = sums
-    if options.learn_missing:
-        left = jnp.concatenate([sums, (sums[:-1] + sums[-1:] - sums[-2:-1])[::-1]])
-    (score, may), (more, may_too), (whole, _) = side(left), side(sums[-1:] - left), side(sums[-1:])
+    (score, may), (more, may_too), (whole, _) = side(left), side(whole - left), side(whole)
     both = score + more
     some = may & may_too & (both - whole > 8 * jnp.finfo(both.dtype).eps * both)  # less is rounding
-    gain = jnp.where(some, both - whole, -jnp.inf)
-    top = gain.max(axis=0)  # and where it is: thrice as fast on a CPU as argmax
-    at = jnp.where(gain == top, jnp.arange(len(gain), dtype=gain.dtype)[:, None], len(gain) - 1).min(axis=0)
-    return jnp.stack([top, at], -1)
+    return jnp.where(some, both - whole, -jnp.inf)
 
 
 def question(number, num_bins):

@@ -15,8 +15,9 @@ def boost(codes, counts, y, objective, options, keys, num_trees, l2=None, *, mes
 
     codes [M, F, N], or [F, N] that all share; counts [F] thresholds of a feature, the most of any model; y [M, N, ...];
     keys [M]; l2 [M] in the place of that of options. A mesh of one axis spreads models. Raises UserError where M is no
-    multiple of its devices.
+    multiple of its devices, and for a mesh of several axes.
     """
+    boosting.check_mesh(mesh)
     if mesh is not None and len(y) % mesh.size:
         raise UserError(f"{len(y)} models cannot be spread evenly over {mesh.size} devices; give a multiple of them.")
     with jax.enable_x64(True):

@@ -34,10 +34,11 @@ class Task(NamedTuple):
     positions: int
     places: int
     capacity: int
+    ranked: jax.Array  # [N] f64, the target of each label where there is one output
 
     @property
-    def purity(self):
-        return CRITERIA[self.options.criterion].purity
+    def criterion(self):
+        return CRITERIA[self.options.criterion]
 
     def rows(self, columns):
         """How many positions one step works on."""

@@ -17,6 +17,8 @@ from research.errors import UserError, nearest
 from research.trees import leaves
 from research.trees.leaves import leaf_values as leaf_values
 
+LEAST_SCORE = -1 + 1e-6  # of squared_log, XGBoost's
+
 
 class Objective(NamedTuple):
     """A loss and all that boosting asks of it; pure functions that jit, but for `check`."""
@@ -64,11 +66,16 @@ def from_loss(loss, outputs=None, *, name="custom", start=None, link=None, check
     )
 
 
-def get(name, **options):
-    """The built-in Objective of a name: get("huber", delta=2.0). Raises UserError for an unknown one."""
+@functools.cache
+def get(name, start=None, **options):
+    """The built-in Objective of a name: get("huber", delta=2.0). Raises UserError for an unknown one.
+
+    start: the score it starts from, instead of the best constant.
+    """
     if name not in OBJECTIVES:
         raise UserError(f"the objective is '{name}'; {nearest(name, OBJECTIVES)}")
-    return OBJECTIVES[name](**options)
+    found = OBJECTIVES[name](**options)
+    return found if start is None else found._replace(start=functools.partial(_given, float(start), found.outputs))
 
 
 @functools.cache
@@ -78,24 +85,33 @@ def squared():
 
 
 @functools.cache
-def absolute():
-    """The absolute error; starts from the median, the lower one of two."""
-    return _located(
-        "absolute", lambda score, y: jnp.abs(y - score), functools.partial(leaves.quantile, alpha=0.5), _one
-    )
+def absolute(between=False):
+    """The absolute error; starts from the median, the lower one of two, or with `between`, as XGBoost, their middle.
+
+    Where a score is met exactly, the slope is that from below as scikit-learn's, or 0 as XGBoost's.
+    """
+
+    def loss(score, y):
+        return jax.nn.relu(y - score) + jax.nn.relu(score - y) if between else jnp.abs(y - score)
+
+    return _located("absolute", loss, functools.partial(leaves.quantile, alpha=0.5, between=between), _one)
 
 
 @functools.cache
-def quantile(alpha=0.5):
-    """The pinball loss, least at the alpha-quantile."""
+def quantile(alpha=0.5, between=False):
+    """The pinball loss, least at the alpha-quantile; with `between` XGBoost's, whose quantiles are interpolated.
+
+    Where a score is met exactly, the slope is 0 as CatBoost's, or that from above as XGBoost's.
+    """
     if not 0 < alpha < 1:
         raise UserError(f"the quantile is {alpha}; it must lie between 0 and 1.")
 
     def loss(score, y):
-        # relu has slope 0 at 0, as CatBoost's loss has where a score is met exactly.
+        if between:
+            return jnp.where(score >= y, (1 - alpha) * (score - y), alpha * (y - score))
         return alpha * jax.nn.relu(y - score) + (1 - alpha) * jax.nn.relu(score - y)
 
-    return _located("quantile", loss, functools.partial(leaves.quantile, alpha=alpha), _one)
+    return _located("quantile", loss, functools.partial(leaves.quantile, alpha=alpha, between=between), _one)
 
 
 @functools.cache
@@ -109,6 +125,46 @@ def huber(delta=1.0):
         return jnp.where(error <= delta, error**2 / 2, delta * (error - delta / 2))
 
     return _located("huber", loss, functools.partial(leaves.huber, delta=delta))
+
+
+@functools.cache
+def pseudo_huber(slope=1.0):
+    """Huber's loss with no corner, slope^2 (sqrt(1 + (error / slope)^2) - 1), as XGBoost's."""
+    if not slope > 0:
+        raise UserError(f"the slope of pseudo_huber is {slope}; it must be above 0.")
+
+    def steepness(error):
+        return jnp.hypot(1, error / slope)
+
+    return _located(
+        "pseudo_huber",
+        lambda score, y: slope**2 * (steepness(y - score) - 1),
+        functools.partial(leaves.balance, pull=lambda error: error / steepness(error)),
+        lambda score, y: steepness(y - score) ** -3,
+    )
+
+
+@functools.cache
+def squared_log():
+    """Half the squared error of log(1 + y), of numbers above -1; linear below LEAST_SCORE. Its curvature is XGBoost's,
+    at least 1e-6."""
+
+    def loss(score, y):
+        within = jnp.maximum(score, LEAST_SCORE)
+        error = jnp.log1p(y) - jnp.log1p(within)
+        return error**2 / 2 - error / (1 + within) * jnp.minimum(score - LEAST_SCORE, 0)
+
+    def curvature(score, y):
+        score = jnp.maximum(score, LEAST_SCORE)
+        return jnp.maximum((jnp.log1p(y) - jnp.log1p(score) + 1) / (score + 1) ** 2, 1e-6)
+
+    return from_loss(
+        loss,
+        name="squared_log",
+        start=lambda y, w=None: jnp.expm1(_mean(jnp.log1p(y[:, None]), w)),
+        check=functools.partial(_check_above, name="squared_log", least=-1),
+        curvature=curvature,
+    )
 
 
 @functools.cache
@@ -129,6 +185,18 @@ def logistic():
         check=functools.partial(_check_classes, name="logistic", classes=2),
         curvature=curvature,
     )
+
+
+@functools.cache
+def cross_entropy():
+    """`logistic` of labels that are probabilities, from 0 to 1."""
+    return logistic()._replace(name="cross_entropy", check=_check_probabilities)
+
+
+@functools.cache
+def logistic_raw():
+    """`logistic` that predicts the score itself."""
+    return logistic()._replace(name="logistic_raw", link=_first)
 
 
 @functools.cache
@@ -170,15 +238,36 @@ def softmax(classes, factor=1.0):
 
 
 @functools.cache
-def poisson():
-    """Minus the log-likelihood of counts with the mean exp(score), which is the prediction."""
-    return from_loss(
+def poisson(step=0.0):
+    """Minus the log-likelihood of counts with the mean exp(score), which is the prediction.
+
+    step: the curvature is exp(score + step); XGBoost's, for small leaves, is its max_delta_step, 0.7.
+    """
+    return _of_mean(
+        "poisson",
         lambda score, y: jnp.exp(score) - y * score,
-        name="poisson",
-        start=lambda y, w=None: jnp.log(_mean(y[:, None], w)),
-        link=lambda score: jnp.exp(score[..., 0]),
-        check=_check_counts,
+        functools.partial(_check_above, name="poisson", least=0, closed=True),
+        lambda score, y: jnp.exp(score + step),
     )
+
+
+@functools.cache
+def gamma():
+    """Minus the log-likelihood of gamma-distributed numbers with the mean exp(score), which is the prediction."""
+    check = functools.partial(_check_above, name="gamma", least=0)
+    return _of_mean("gamma", lambda score, y: score + y * jnp.exp(-score), check)
+
+
+@functools.cache
+def tweedie(power=1.5):
+    """Tweedie's deviance of numbers from 0 with the mean exp(score), the prediction, and the variance mean ^ power."""
+    if not 1 < power < 2:
+        raise UserError(f"the power of tweedie is {power}; it must lie between 1 and 2, which are poisson and gamma.")
+
+    def loss(score, y):
+        return jnp.exp((2 - power) * score) / (2 - power) - y * jnp.exp((1 - power) * score) / (1 - power)
+
+    return _of_mean("tweedie", loss, functools.partial(_check_above, name="tweedie", least=0, closed=True))
 
 
 @functools.cache
@@ -201,6 +290,22 @@ def _located(name, loss, exact, curvature=None):
         return exact(y, w, jnp.zeros(len(y), jnp.int32), 1)
 
     return from_loss(loss, name=name, start=start, exact=exact, curvature=curvature)
+
+
+def _of_mean(name, loss, check, curvature=None):
+    """The Objective of a loss that is least, of several rows, where exp(score) is the mean of their y."""
+    return from_loss(
+        loss,
+        name=name,
+        start=lambda y, w=None: jnp.log(_mean(y[:, None], w)),
+        link=lambda score: jnp.exp(score[..., 0]),
+        check=check,
+        curvature=curvature,
+    )
+
+
+def _given(start, outputs, y, w=None):
+    return jnp.full(outputs, start, jnp.float32)
 
 
 def _weigh(g, h, w):
@@ -253,11 +358,16 @@ def _check_classes(y, name, classes):
         raise UserError(f"no row of y is of class {label}; {name} needs rows of each of {classes} classes.")
 
 
-def _check_counts(y):
-    y = _check(y, "poisson")
-    _complain(y < 0, y, "poisson needs counts, 0 or more")
-    if not y.any():
-        raise UserError("all of y are 0; poisson needs a count above 0.")
+def _check_above(y, name, least, closed=False):
+    y = _check(y, name)
+    _complain(y < least if closed else y <= least, y, f"{name} needs numbers {'from' if closed else 'above'} {least}")
+    if closed and not y.any():
+        raise UserError(f"all of y are 0; {name} needs a number above 0.")
+
+
+def _check_probabilities(y):
+    y = _check(y, "cross_entropy")
+    _complain((y < 0) | (y > 1), y, "cross_entropy needs 0 to 1")
 
 
 def _complain(bad, y, needs):
@@ -267,6 +377,6 @@ def _complain(bad, y, needs):
         raise UserError(f"y is {y[tuple(place)]} in {where}; {needs}.")
 
 
-OBJECTIVES = {
-    f.__name__: f for f in (squared, absolute, quantile, huber, logistic, exponential, softmax, poisson, multi_squared)
-}
+LOCATIONS = (squared, absolute, quantile, huber, pseudo_huber, squared_log)
+CLASSES, MEANS = (logistic, cross_entropy, logistic_raw, exponential, softmax), (poisson, gamma, tweedie)
+OBJECTIVES = {f.__name__: f for f in (*LOCATIONS, *CLASSES, *MEANS, multi_squared)}

@@ -1,16 +1,17 @@
-"""What a config says of trees: their kind, and how they grow. Entry points: `kind_of` and `options_of`."""
+"""What a config says of trees: their kind, and how they grow. Entry points: `kind_of`, `options_of`, `dart_of`."""
 
 import jax.numpy as jnp
 import numpy as np
 
 from research.errors import UserError, is_known, nearest
-from research.trees import boosting, ensemble, forest, levelwise, oblivious
+from research.trees import boosting, dart, ensemble, forest, levelwise, oblivious
 
-KINDS = {"gbdt_oblivious": ensemble, "gbdt": forest}  # of a config's name: what its trees are collected in
+KINDS = {"gbdt_oblivious": ensemble, "catboost": ensemble, "gbdt": forest}  # of a config's name: what holds its trees
 SHARES = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
 LEAST = {"num_trees": 1, "block": 1, "early_stopping": 0, "depth": 1, "leaf_iterations": 1, "min_data_in_leaf": 0}
 LEAST |= dict.fromkeys(("learning_rate", "l2_leaf_reg", "reg_lambda", "reg_alpha", "gamma", "min_child_weight"), 0)
 LEAST |= dict.fromkeys(("random_strength", "bagging_temperature"), 0)
+METHODS, PROPOSALS, BOOSTERS = ("hist", "exact", "approx"), ("global", "local"), ("gbtree", "dart")
 DEEPEST = 16  # a level has twice the nodes of the one above, asked or not
 LEAST_GAIN = 1e-6  # XGBoost's where gamma is 0
 
@@ -50,10 +51,32 @@ def options_of(config):
         least_weight=config.min_child_weight,
         least_rows=config.min_data_in_leaf,
         node_features=config.colsample_bynode,
+        cuts=cuts_of(config),
+        bins=getattr(config, "border_count", 255) + 1,
         **shared,
     )
     options |= {"hessian_score": config.newton, "per_output": config.one_output_per_tree}
+    options["parallel"] = getattr(config, "num_parallel_tree", 1)
     return _rounded(boosting.Options(tree=_rounded(tree), **options))
+
+
+def cuts_of(config):
+    """levelwise.Options.cuts of the fields `tree_method` and `proposals`, which a config may have."""
+    method, proposals = getattr(config, "tree_method", "hist"), getattr(config, "proposals", "global")
+    for name, value, known in (("tree_method", method, METHODS), ("proposals", proposals, PROPOSALS)):
+        if value not in known:
+            raise UserError(f"{name} is '{value}'; {nearest(value, known)}")
+    return {"hist": "given", "exact": "exact", "approx": proposals}[method]
+
+
+def dart_of(config):
+    """dart.Options of the fields that a config may have, or None where its `booster` is not "dart"."""
+    booster = getattr(config, "booster", "gbtree")
+    if booster not in BOOSTERS:
+        raise UserError(f"the booster is '{booster}'; {nearest(booster, BOOSTERS)}")
+    if booster == "gbtree":
+        return None
+    return dart.Options(**{name: getattr(config, name) for name in dart.Options._fields if hasattr(config, name)})
 
 
 def check(config):

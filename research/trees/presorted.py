@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from research.trees import medians
 from research.trees.impurity import CRITERIA, pack
 from research.trees.nodes import (
     NEVER,
@@ -146,7 +147,8 @@ def score(task, state):
     """State with the best split of each node. Of equal ones the lowest column wins, then the lowest value."""
     nodes, least, nothing = state.nodes, task.options.min_samples_leaf, task.places
     m, num_rows, share = len(nodes.drawn) or len(state.order), len(task.label), task.options.min_weight_fraction_leaf
-    size = task.rows(m)
+    size, criterion = task.rows(m), task.criterion
+    gains = medians.gains(task, state) if criterion.medians else None
 
     def tile(at, carry):
         base, best, where, before, previous = carry
@@ -174,10 +176,14 @@ def score(task, state):
             valid = valid & (lower <= border) & (border < x)
         valid = valid & (lower < x)
         lighter = jnp.minimum(left_weight, right_weight)
-        if CRITERIA[task.options.criterion].positive:
+        if criterion.positive:
             lighter = jnp.where(sum((s <= 0).astype(jnp.int32) for s in left + right) > 0, 0, lighter)
         valid &= (lighter > 0) & (lighter >= share * take(task.weight, take(nodes.tree, node)))
-        found = jnp.where(valid, task.purity(left_weight, left) + task.purity(right_weight, right), -jnp.inf)
+        if gains is None:
+            found = criterion.purity(left_weight, left) + criterion.purity(right_weight, right)
+        else:
+            found = take(gains, column * task.positions + position)
+        found = jnp.where(valid, found, -jnp.inf)
         top = found.max(axis=0)
         place = jnp.where(found == top, column * task.positions + position, NONE).min(axis=0)
         # What is read must be read before it is written to, for XLA not to copy it: the index of writing says so.
@@ -224,7 +230,8 @@ def decide(task, state):
             middle = by_chance(task, state, column, places(at, NODES))
         else:
             middle = (low.astype(jnp.float64) / 2 + high.astype(jnp.float64) / 2).astype(jnp.float32)
-        gain = best - task.purity(*task.split([cut(x, at, NODES) for x in nodes.sums]))
+        own = task.split([cut(x, at, NODES) for x in nodes.sums])
+        gain = best if task.criterion.medians else best - task.criterion.purity(*own)
         least_gain = (task.options.min_impurity_decrease - jnp.finfo(jnp.float64).eps) * take(task.weight, tree)
         splits &= gain >= least_gain
         child = last + 2 * running(splits.astype(jnp.float64)).astype(jnp.int32) - 2
@@ -287,12 +294,19 @@ def grow(columns, targets, weight, key, options, total, capacity):
     words = tuple(jnp.pad(word, (0, num_rows)) for word in words)
     moments, unit = (None, 0) if moment is None else (jnp.pad(moment[0], (0, num_rows)), moment[1])
     positions, size = -(-trees * num_rows // ROWS) * ROWS + ROWS, capacity + 2 * (NODES + trees)
-    task = Task(columns, targets.label, words, split, moments, weight, options, trees, positions, size, capacity)
+    ranked = jnp.zeros(num_rows).at[targets.label].set(targets.y[:, 0].astype(jnp.float64))
+    task = Task(
+        columns, targets.label, words, split, moments, weight, options, trees, positions, size, capacity, ranked
+    )
     seed = jnp.zeros(trees, jnp.uint32) if key is None else jax.vmap(lambda k: jax.random.bits(k, (), jnp.uint32))(key)
     state = lax.while_loop(lambda s: s.first < s.last, lambda s: level(task, s), begin(task, here, seed))
-    nodes = jax.tree.map(lambda x: x[:capacity], state.nodes._replace(drawn=()))
+    nodes, sizes = state.nodes._replace(drawn=()), (state.last, state.depth)
     cover, sums = split(nodes.sums)
     some = jnp.where(cover > 0, cover, 1)
-    moments = cover * criterion.moment if criterion.classes else nodes.moment * unit
-    impurity = jnp.maximum(moments - criterion.purity(some, sums), 0) / some
-    return nodes, jnp.stack(sums, axis=-1) / some[:, None], cover, impurity, state.last, state.depth
+    if criterion.medians:
+        value, impurity = medians.of_nodes(task, nodes, here, state.depth)
+    else:
+        moments = cover * criterion.moment if criterion.classes else nodes.moment * unit
+        impurity = jnp.maximum(moments - criterion.purity(some, sums), 0) / some
+        value = jnp.stack(sums, axis=-1) / some[:, None]
+    return *jax.tree.map(lambda x: x[:capacity], (nodes, value, cover, impurity)), *sizes

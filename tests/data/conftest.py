@@ -113,6 +113,13 @@ def write_agaricus(folder):
     (folder / "agaricus.txt.test").write_text("0 1:1 2:1\n1 3:1\n")
 
 
+def write_small(folder):
+    """longley.csv of that name and form; x[i, j] = i + j / 10."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(f"{i + j / 10}" for j in range(7)) for i in range(16)]
+    (folder / "longley.csv").write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="session")
 def section():
     """A function: name, dir, fields -> the data section of a config, as the programs pass it."""
@@ -137,6 +144,7 @@ def write():
         california=write_california,
         adult=write_adult,
         agaricus=write_agaricus,
+        small=write_small,
     )
 
 

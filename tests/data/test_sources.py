@@ -38,6 +38,13 @@ FILES = {  # name -> (function that writes small files of the real form, more fi
     "california_housing": (lambda w, d: w.california(d / "california_housing"), {}),
     "adult": (lambda w, d: w.adult(d), {}),
     "agaricus": (lambda w, d: w.agaricus(d / "agaricus"), {}),
+    "small_tabular": (lambda w, d: w.small(d / "small_tabular"), {"table": "longley"}),
+    "libsvm": (
+        lambda w, d: (
+            (d / "train.libsvm").write_text("1 0:2\n0 1:3\n") and shutil.copy(d / "train.libsvm", d / "test.libsvm")
+        ),
+        {},
+    ),
     "npz": (lambda w, d: labelled_arrays(d), {}),
     "image_folder": (images, {"image_size": 8}),
     "synthetic": (lambda w, d: None, {"shape": (5, 5, 3), "levels": 256, "num_classes": 4, "size": 40}),
@@ -55,6 +62,8 @@ EXPECTED = {  # name -> shape, num_classes, levels, sizes of train and test
     "agaricus": ((3,), None, None, 3, 2),
     "friedman": ((10,), None, None, 100, 100),
     "friedman_classes": ((10,), None, None, 100, 100),
+    "small_tabular": ((6,), None, None, 14, 2),
+    "libsvm": ((2,), None, None, 2, 2),
     "npz": ((4, 4, 1), 3, 256, 12, 12),
     "image_folder": ((8, 8, 3), 2, 256, 6, 2),
     "synthetic": ((5, 5, 3), 4, 256, 40, 40),

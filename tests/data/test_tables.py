@@ -58,7 +58,8 @@ def test_adult(load):
         np.testing.assert_array_equal(x[:, 9], 1 - np.arange(n) % 2)  # Female, Male
         assert np.isnan(x[:, 13]).all() and (x[:, 2] == 77516).all()
         np.testing.assert_array_equal(y, np.arange(n) % 4 == 1)
-    assert dataset.feature_names[9] == "sex"
+    assert dataset.feature_names[9] == "sex" and dataset.categorical == (1, 3, 5, 6, 7, 8, 9, 13)
+    assert load("agaricus").categorical == ()
 
 
 def test_agaricus(load):

@@ -52,6 +52,15 @@ def test_the_seed_decides_nothing(section, write, tmp_path):
     np.testing.assert_array_equal(rows(a.train), rows(b.train))
 
 
+def test_the_last_column_may_be_the_target(section, write, tmp_path):
+    write.uci(tmp_path / "power-plant")
+    both = [data.load(section("uci_regression", tmp_path, target=target)) for target in (False, True)]
+    assert both[1].shape == (4,) and len(both[1].feature_names) == 4
+    for whole, source in zip(both[0][:2], both[1][:2]):
+        batch = source.gather(np.arange(source.size))
+        np.testing.assert_array_equal(np.column_stack([batch["x"], batch["y"]]), rows(whole))
+
+
 PLACES = ["uci_regression/power-plant", "uci_regression/power-plant/data", "power-plant", "power-plant/data"]
 
 

@@ -1,4 +1,5 @@
-"""Writes xgboost_*.json: the trees that XGBoost's hist grows, depthwise, on small tables.
+"""Writes xgboost_*.json: the trees that XGBoost's hist grows, depthwise, on small tables; and estimators_xgboost.json:
+raw predictions of the first rows by its estimators, and their metrics on every other row, which they are not fitted to.
 
 python -m tests.peers.make_xgboost, by hand, where xgboost is installed. No test imports this file.
 
@@ -53,6 +54,32 @@ CASES = {
     ],
     "california": [("plain", "california", {"max_depth": 6})],
 }
+DART = {"booster": "dart", "rate_drop": 1.0}  # all trees, so that nothing is left to chance
+
+# name: table, parameters of the estimator
+ESTIMATORS = {
+    "exact": ("diabetes", {"tree_method": "exact", "max_depth": 4}),
+    "exact-sparse": (
+        "diabetes_sparse",
+        {"tree_method": "exact", "gamma": 2000.0, "reg_alpha": 10.0, "min_child_weight": 4.0},
+    ),
+    "exact-logistic": ("breast_cancer", {"tree_method": "exact"}),
+    "exact-classes": ("wine", {"tree_method": "exact"}),
+    "dart-tree": ("diabetes", DART),
+    "dart-forest": ("diabetes", DART | {"normalize_type": "forest"}),
+    "parallel": ("diabetes", {"num_parallel_tree": 4}),
+    "estimated-base": ("breast_cancer", {}),
+    "base": ("breast_cancer", {"base_score": 0.3}),
+    "positive": ("breast_cancer", {"scale_pos_weight": 5.0}),
+    "positive-base": ("breast_cancer", {"scale_pos_weight": 0.2, "base_score": 0.5}),
+    "stopped": ("diabetes", {"early_stopping_rounds": 5, "eval_metric": ["mae", "rmse"]}),
+    "stopped-auc": ("breast_cancer", {"early_stopping_rounds": 5, "eval_metric": ["logloss", "auc"]}),
+    "approx": ("diabetes", {"tree_method": "approx", "max_bin": 16, "max_depth": 3, "learning_rate": 0.1}),
+    "approx-logistic": (
+        "breast_cancer",
+        {"tree_method": "approx", "max_bin": 16, "max_depth": 3, "learning_rate": 0.1},
+    ),
+}
 
 
 def digits(values):
@@ -97,8 +124,23 @@ def case(name, table, params):
     return [digits(c[:-1]) for c in cuts], kept | {"predictions": digits(predictions)}
 
 
+def by_estimator(table, params):
+    """What is kept of an estimator's case: the number of rounds, predictions, and evals of each of two eval sets."""
+    x, y, _ = tables.load(table)
+    kind = xgboost.XGBRegressor if table.startswith("diabetes") else xgboost.XGBClassifier
+    model = kind(**{"n_estimators": 20, "max_depth": 3, "tree_method": "hist", "n_jobs": 1} | params)
+    model.fit(x[::2], y[::2], eval_set=[(x[::2], y[::2]), (x[1::2], y[1::2])], verbose=False)
+    found = {"table": table, "params": params, "predictions": digits(model.predict(x[:ROWS], output_margin=True))}
+    evals = {of: {name: digits(v) for name, v in values.items()} for of, values in model.evals_result().items()}
+    return found | {"evals": evals, "best": getattr(model, "best_iteration", None)}
+
+
 def main():
     """Writes the files beside this one."""
+    found = {name: by_estimator(*of) for name, of in ESTIMATORS.items()}
+    path = pathlib.Path(__file__).with_name("estimators_xgboost.json")
+    path.write_text(json.dumps({"versions": [xgboost.__version__], "cases": found}, separators=(",", ":")) + "\n")
+    print(path.name, path.stat().st_size)
     for file, cases in CASES.items():
         of_file, kept = {}, []
         for name, table, params in cases:

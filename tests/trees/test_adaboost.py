@@ -13,7 +13,7 @@ from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from research.errors import UserError
-from research.trees import adaboost, binning, weak
+from research.trees import adaboost, binning, estimators, levelwise, weak
 
 KEY = jax.random.key(0)
 
@@ -24,9 +24,9 @@ def coded(x):
 
 
 def run(make, *args, **options):
-    """What a jitted boost returns, with sums of 64 bits."""
+    """The Stages of a jitted boost, with sums of 64 bits."""
     with jax.enable_x64(True):
-        return jax.jit(lambda: make(*args, **options))()
+        return jax.jit(lambda: make(*args, **options)[1])()
 
 
 def boosted(x, y, stages=10, depth=1, algorithm="samme", **options):
@@ -142,7 +142,7 @@ def test_resampling_draws_by_weight():
     keep = adaboost.Weak(lambda key, x, y, w: w, lambda params, x: x)
     x = jnp.asarray([0, 1, 0, 0], jnp.int32)  # says 1 where it should not: row 1 is wrong
     y, w = jnp.zeros(4, jnp.int32), jnp.asarray([0.1, 0.2, 0.3, 0.4])
-    draw = lambda key: adaboost.boost(keep, x, y, 2, 2, key, w=w, resample=True).params  # noqa: E731
+    draw = lambda key: adaboost.boost(keep, x, y, 2, 2, key, w=w, resample=True)[1].params  # noqa: E731
     found = np.asarray(jax.vmap(draw)(jax.random.split(KEY, 2000)))
     np.testing.assert_allclose(found * 4, np.round(found * 4), atol=1e-6)
     np.testing.assert_allclose(found[:, 0].mean(0), w, atol=0.02)
@@ -174,7 +174,7 @@ def test_where_it_ends(wrong, weight, bound):
 
 
 def test_a_net_as_a_weak_learner():
-    """Four hidden units, a few steps of descent on the weighted log-loss: each is bad at a ring, many are not."""
+    """Four hidden units, a few steps of descent on the weighted log-loss: each is bad at quarters, many are not."""
     net = nn.Sequential([nn.Dense(4), nn.tanh, nn.Dense(2)])
 
     def fit(key, x, y, w):
@@ -184,15 +184,98 @@ def test_a_net_as_a_weak_learner():
         def step(_, params):
             return jax.tree.map(lambda p, g: p - 2 * g, params, jax.grad(loss)(params))
 
-        return jax.lax.fori_loop(0, 200, step, net.init(key, x))
+        return jax.lax.fori_loop(0, 100, step, net.init(key, x))
 
     x = jax.random.normal(KEY, (400, 2))
-    y = (jnp.abs((x**2).sum(1) - 1.5) < 0.8).astype(jnp.int32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(jnp.int32)
     learner = adaboost.Weak(fit, lambda params, x: net.apply(params, x).argmax(-1).astype(jnp.int32))
-    found = jax.jit(lambda: adaboost.boost(learner, x, y, 2, 40, KEY))()
+    found = jax.jit(lambda: adaboost.boost(learner, x, y, 2, 40, KEY)[1])()
     first = jax.tree.map(lambda a: a[:1], found)
     error = [float((adaboost.decide(learner, s, x, 2).argmax(1) != y).mean()) for s in (first, found)]
     assert found.used.sum() > 5 and error[1] < 0.7 * error[0], (found.used.sum(), error)
+
+
+def test_perceptrons_as_weak_learners():
+    """Columns of any scale; a line gets a line right alone, and few of a band, of which many lines get more."""
+    x = jax.random.normal(KEY, (300, 2))
+    parts = {"line": x.sum(1) > 0.3, "band": jnp.abs(x.sum(1)) < 0.7}
+    learner, errors = weak.perceptron(2), {}
+    for name, y in parts.items():
+        y, table = y.astype(jnp.int32), 100 * x + jnp.asarray([0, 300.0])
+        found = jax.jit(lambda x, y: adaboost.boost(learner, x, y, 2, 40, KEY)[1])(table, y)
+        decision = adaboost.decide(learner, found, table, 2)
+        errors[name] = float(found.error[0]), float((decision.argmax(1) != y).mean())
+    assert errors["line"][0] < 0.02 and errors["band"][0] > 0.3, errors
+    assert errors["band"][1] < 0.7 * errors["band"][0], errors
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_stumps_are_trees_of_depth_one(classes):
+    """The quick way and trees.levelwise find the same question and the same leaves, of unequal weights."""
+    x, y = load_wine(return_X_y=True)
+    borders, codes = coded(x)
+    y, w = jnp.asarray(np.minimum(y, classes - 1)), jnp.asarray(np.random.default_rng(0).random(len(y)))
+    with jax.enable_x64(True):
+        w = jnp.asarray(w, float) / w.sum()
+        quick = weak.classifier(borders.counts, borders.bins, classes).fit(KEY, codes, y, w)
+        one_hot = 2.0 * y[:, None] - 1 if classes == 2 else jax.nn.one_hot(y, classes)
+        options = levelwise.Options(depth=1, l2=0.0, least_gain=0.0, least_weight=0.0)
+        rows = {"num_bins": borders.bins, "num_rows": len(y)}
+        args = (codes, jnp.asarray(borders.counts), w[:, None] * one_hot, w[:, None], options, KEY)
+        tree, place = jax.jit(lambda: levelwise.grow(*args, **rows))()
+    assert quick[0] == tree.feature and quick[1] == tree.threshold
+    np.testing.assert_allclose(quick[2] * (2 if classes == 2 else 1), tree.gain, rtol=1e-5)
+    for leaf in (1, 2):
+        np.testing.assert_allclose(quick[3][leaf], np.average(one_hot[place == leaf], 0, w[place == leaf]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_any_division_into_calls_gives_the_same_bits(resample):
+    x, y = load_breast_cancer(return_X_y=True)
+    borders, codes = coded(x)
+    learner, y = weak.classifier(borders.counts, borders.bins, 2), jnp.asarray(y, jnp.int32)
+
+    def some(num, state=None):
+        with jax.enable_x64(True):
+            run = jax.jit(lambda state: adaboost.boost(learner, codes, y, 2, num, KEY, resample=resample, state=state))
+            return run(state)
+
+    whole, (state, first) = some(9), some(4)
+    state, last = some(5, state)
+    assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves(state))
+    jax.tree.map(np.testing.assert_array_equal, whole[0], state)
+    jax.tree.map(np.testing.assert_array_equal, whole[1], jax.tree.map(lambda *a: jnp.concatenate(a), first, last))
+
+
+def test_new_weights_sum_to_one_and_the_last_learner_is_wrong_on_half_of_them():
+    x, y = load_breast_cancer(return_X_y=True)
+    borders, codes = coded(x)
+    learner, labels = weak.classifier(borders.counts, borders.bins, 2), jnp.asarray(y, jnp.int32)
+    with jax.enable_x64(True):
+        state = None
+        run = jax.jit(lambda state: adaboost.boost(learner, codes, labels, 2, 1, KEY, state=state))
+        sign, f = 2.0 * y - 1, 0.0
+        for _ in range(4):
+            state, stages = run(state)
+            params = jax.tree.map(lambda a: a[0], stages.params)
+            says, w = np.asarray(learner.predict(params, codes)), np.asarray(adaboost.joined(state.w))
+            np.testing.assert_allclose(w.sum(), 1, rtol=1e-12)
+            np.testing.assert_allclose(w[says != y].sum(), 0.5, rtol=1e-10)
+            f = f + float(stages.weight[0]) * (2.0 * says - 1)
+            # They are minus the gradient of the mean of exp(-y f), the y aside, at sum 1.
+            gradient = sign * jax.grad(lambda f: jnp.mean(jnp.exp(-sign * f)))(jnp.asarray(f))
+            np.testing.assert_allclose(w, gradient / gradient.sum(), rtol=1e-5)
+
+
+def test_a_late_stage_without_an_error_does_not_make_the_bound_0():
+    """It may be outvoted: here the first, of weight log(9) / 2 > 1, is wrong in one row of ten."""
+    y = jnp.asarray([1] + [0] * 9, jnp.int32)
+    late = adaboost.Weak(lambda key, x, y, w: jnp.ptp(w) > 1e-6, lambda right, x: jnp.where(right, x, 0))
+    found = run(adaboost.boost, late, y, y, 2, 4, KEY)
+    np.testing.assert_allclose(found.weight, [np.log(9) / 2, 1, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(found.bound, [0.6, *[0.6 / np.e] * 3], rtol=1e-6)
+    assert (adaboost.decide(late, found, y, 2).argmax(1) != y).mean() == pytest.approx(0.1)
+    assert found.bound[-1] > 0.1
 
 
 DRAWN = []
@@ -217,15 +300,14 @@ def test_numbers_are_those_of_scikit_learn_on_the_same_draws(loss):
     numbered = np.column_stack([x, np.arange(442)])
     peer = AdaBoostRegressor(Recording(max_depth=2), n_estimators=8, loss=loss, learning_rate=0.8, random_state=0)
     peer.fit(numbered, y)
-    borders, codes = coded(x)
-    learner, target = weak.regressor(borders.counts, borders.bins, 2), jnp.asarray(y, jnp.float32)
     draws, count = np.array(DRAWN), len(peer.estimators_)
-    options = {"loss": loss, "rate": 0.8, "resample": draws}
-    found = run(adaboost.boost_r2, learner, codes, target, len(draws), KEY, **options)
-    np.testing.assert_allclose(found.error[:count], peer.estimator_errors_[:count], rtol=1e-5)
-    np.testing.assert_allclose(found.weight[:count], peer.estimator_weights_[:count], rtol=1e-4)
-    got = adaboost.median(learner, jax.tree.map(lambda a: a[:count], found), codes)
-    np.testing.assert_allclose(got, peer.predict(numbered), rtol=1e-5)
+    options = {"max_depth": 2, "n_estimators": count, "loss": loss, "learning_rate": 0.8, "resample": draws}
+    found = estimators.AdaBoostRegressor(**options).fit(x, y)
+    np.testing.assert_allclose(found.estimator_errors_, peer.estimator_errors_[:count], rtol=1e-5)
+    np.testing.assert_allclose(found.estimator_weights_, peer.estimator_weights_[:count], rtol=1e-4)
+    for own, their in zip(found.staged_predict(x), peer.staged_predict(numbered), strict=True):
+        np.testing.assert_allclose(own, their, rtol=1e-5)
+    np.testing.assert_array_equal(own, found.predict(x))
 
 
 def test_what_cannot_be():

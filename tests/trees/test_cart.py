@@ -15,7 +15,7 @@ from research.errors import UserError
 from research.trees import cart, predict_raw
 
 OF_NODES = ("feature", "border", "missing_right", "left", "value", "gain", "cover")
-GINI, SQUARED = cart.Options(), cart.Options("squared_error")
+GINI, SQUARED, ABSOLUTE = cart.Options(), cart.Options("squared_error"), cart.Options("absolute_error")
 
 
 def fit(x, y, options, weight=None, key=None):
@@ -84,6 +84,28 @@ def test_the_regression_of_the_textbook():
     assert round(float(error), 2) == 1.93
 
 
+def test_gain_ratios_of_the_textbook():
+    """Of work .324 / .918, of a house .420 / .971 (Li Hang, example 5.2 and definition 5.3), asked alone."""
+    gains = {feature: gain_of(feature) for feature in (1, 2)}
+    for feature, (gain, ratio) in gains.items():
+        nodes, found = fit(LOAN[:, [feature]], LOAN[:, 4], cart.Options("entropy", max_depth=1))
+        np.testing.assert_allclose(nodes.gain[0] / 15, gain, rtol=1e-6)
+        np.testing.assert_allclose(cart.gain_ratio(found)[0, 0], [ratio, 0, 0], rtol=1e-6)
+    assert [round(gain, 3) for gain, _ in gains.values()] == [0.324, 0.420]
+
+
+def gain_of(feature):
+    """(Information gain, gain ratio) of a feature with two values, from counts alone."""
+
+    def bits(labels):
+        shares = np.bincount(labels) / len(labels)
+        return -sum(p * np.log2(p) for p in shares if p)
+
+    column, label = LOAN[:, feature], LOAN[:, 4]
+    gain = bits(label) - sum((column == v).mean() * bits(label[column == v]) for v in (0, 1))
+    return gain, gain / bits(column)
+
+
 def test_an_exclusive_or_is_split_at_no_gain():
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     nodes, found = fit(x, [0, 1, 1, 0], GINI)
@@ -92,11 +114,20 @@ def test_an_exclusive_or_is_split_at_no_gain():
     assert len(fit(x, [0, 1, 1, 0], GINI._replace(min_impurity_decrease=1e-6))[0].left) == 1
 
 
+def in_one(weight, kinds, options):
+    """(What a leaf predicts, its purity): the mean of kinds [N, K] and its squares; the median and minus the errors."""
+    total, sums = weight.sum(), (weight[:, None] * kinds).sum(axis=0)
+    if options.criterion != "absolute_error":
+        return sums / total, (sums * sums).sum() / total
+    order = np.argsort(kinds[:, 0])
+    passed = np.cumsum(weight[order])
+    low, high = (kinds[order, 0][(fits).argmax()] for fits in (2 * passed >= total, 2 * passed > total))
+    return [(low + high) / 2], -(weight * abs(kinds[:, 0] - (low + high) / 2)).sum()
+
+
 def in_fractions(x, y, weight, options, kinds, depth=0):
     """The tree by trying every split, in exact arithmetic; kinds [N, K] of y as fractions."""
-    total = weight.sum()
-    sums = (weight[:, None] * kinds).sum(axis=0)
-    mean = tuple(float(s / total) for s in sums)
+    mean = tuple(float(v) for v in in_one(weight, kinds, options)[0])
     if depth == options.max_depth or len(set(map(tuple, kinds.tolist()))) == 1:
         return mean
     best = None
@@ -105,8 +136,7 @@ def in_fractions(x, y, weight, options, kinds, depth=0):
             left = x[:, f] <= low
             if min(left.sum(), (~left).sum()) < options.min_samples_leaf:
                 continue
-            parts = [(weight[s].sum(), (weight[s][:, None] * kinds[s]).sum(axis=0)) for s in (left, ~left)]
-            score = sum((s * s).sum() / w for w, s in parts)
+            score = sum(in_one(weight[s], kinds[s], options)[1] for s in (left, ~left))
             if best is None or score > best[0]:
                 best = score, f, (low + high) / 2, left
     if best is None:
@@ -116,7 +146,7 @@ def in_fractions(x, y, weight, options, kinds, depth=0):
     return (f, border, *children)
 
 
-@pytest.mark.parametrize("options", [GINI._replace(max_depth=4), SQUARED._replace(min_samples_leaf=2)])
+@pytest.mark.parametrize("options", [GINI._replace(max_depth=4), SQUARED._replace(min_samples_leaf=2), ABSOLUTE])
 def test_all_splits_in_fractions(options):
     """Ties among them: small whole numbers have many. Weights 0 to 3, and halves of these."""
     for seed, scale in ((0, 1), (1, 1), (2, 2)):
@@ -144,6 +174,7 @@ def data(name):
     return x.astype(np.float32), y.astype(np.float32) if name in ("friedman", "diabetes") else y
 
 
+CLASSES = ("gini", "entropy", "log_loss")
 CASES = {
     "iris": ("iris", {}, False),
     "wine": ("wine", {"criterion": "entropy"}, False),
@@ -152,6 +183,9 @@ CASES = {
     "breast_cancer, entropy, weights": ("breast_cancer", {"criterion": "entropy", "min_samples_leaf": 3}, True),
     "diabetes": ("diabetes", {"criterion": "squared_error"}, False),
     "friedman": ("friedman", {"criterion": "squared_error", "min_impurity_decrease": 0.01}, False),
+    "diabetes, absolute": ("diabetes", {"criterion": "absolute_error", "min_samples_leaf": 3}, False),
+    "diabetes, absolute, weights": ("diabetes", {"criterion": "absolute_error", "min_samples_leaf": 3}, True),
+    "breast_cancer, log_loss": ("breast_cancer", {"criterion": "log_loss"}, False),
     "diabetes, poisson": ("diabetes", {"criterion": "poisson", "max_depth": 7}, False),
 }
 
@@ -169,12 +203,12 @@ def test_scikit_learn_node_by_node_up_to_ties(case):
     if not seen["ties"]:
         assert len(nodes.left) == peer.tree_.node_count and found.depth == peer.get_depth()
         own = np.asarray(predict_raw(found, x))
-        wanted = peer.predict_proba(x) if options.criterion in ("gini", "entropy") else peer.predict(x)[:, None]
+        wanted = peer.predict_proba(x) if options.criterion in CLASSES else peer.predict(x)[:, None]
         np.testing.assert_allclose(own, wanted, rtol=1e-5, atol=1e-7)
 
 
 def sklearn_tree(x, y, options, weight):
-    kind = tree.DecisionTreeClassifier if options.criterion in ("gini", "entropy") else tree.DecisionTreeRegressor
+    kind = tree.DecisionTreeClassifier if options.criterion in CLASSES else tree.DecisionTreeRegressor
     return kind(**options._asdict(), random_state=0).fit(x, y, sample_weight=weight)
 
 
@@ -217,7 +251,10 @@ def compare(nodes, peer, x, y, weight, options):
 
     def impurity(rows):
         w, z = weight[rows], y[rows].astype(np.float64)
-        if options.criterion == "squared_error":
+        if options.criterion == "absolute_error":
+            order = np.argsort(z)
+            return (w * abs(z - z[order][(np.cumsum(w[order]) >= w.sum() / 2).argmax()])).sum()
+        if options.criterion in ("squared_error", "friedman_mse"):
             return (w * (z - np.average(z, weights=w)) ** 2).sum()
         if options.criterion == "poisson":
             return (w * z * np.log(np.where(z > 0, z, 1) / np.average(z, weights=w))).sum()
@@ -228,19 +265,27 @@ def compare(nodes, peer, x, y, weight, options):
     return seen
 
 
-@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
-def test_missing_values_as_scikit_learn(name):
+@pytest.mark.parametrize(
+    "name, criterion", [("breast_cancer", "gini"), ("diabetes", "squared_error"), ("diabetes", "absolute_error")]
+)
+def test_missing_values_as_scikit_learn(name, criterion):
     """Both sides are tried, and missing against the rest; where a node misses none the larger child gets them."""
     x, y = data(name)
     rng = np.random.default_rng(0)
     x = x[:, :6].copy()
     x[rng.random(x.shape) < [0.3, 0, 0.1, 0.5, 0, 0.02]] = np.nan
     x[y > np.quantile(y, 0.7) if name == "diabetes" else y == 1, 3] = np.nan  # it says something
-    options = cart.Options("squared_error" if name == "diabetes" else "gini", min_samples_leaf=2)
+    options = cart.Options(criterion, min_samples_leaf=2)
     nodes, found = fit(x, y, options)
     seen = compare(nodes, sklearn_tree(x, y, options, None).tree_, x, y, None, options)
     assert seen["rows"] >= 0.6 * seen["rows, all"], seen
     assert np.isinf(nodes.border).any() and found.missing == "learn"
+
+
+def test_friedmans_score_is_the_squared_error():
+    x, y = data("diabetes")
+    a, b = (fit(x, y, cart.Options(name, max_depth=4))[0] for name in ("squared_error", "friedman_mse"))
+    same(a, b)
 
 
 def test_several_outputs():
@@ -263,7 +308,7 @@ def test_until_it_is_pure():
     np.testing.assert_allclose(predict_raw(found, x)[:, 0], y, rtol=1e-7, atol=1e-11)
 
 
-@pytest.mark.parametrize("options", [GINI, SQUARED])
+@pytest.mark.parametrize("options", [GINI, SQUARED, ABSOLUTE])
 def test_order_copies_and_absence_of_rows(options):
     """To the last bit: an order of rows, weight k for k copies, weight 0 for no row."""
     x, y, rng = table(5, rows=5000, features=3, values=500)
@@ -406,6 +451,10 @@ BAD = {
     "did you mean 'gini'": lambda: cart.fit(X, Y, cart.Options("ginni")),
     "must be classes": lambda: cart.fit(X, Y / 2, GINI),
     "have one 1 in a row": lambda: cart.fit(X, np.ones((4, 2)), GINI),
+    "must be classes 0, 1": lambda: cart.fit(X, [0, 1, 1, 10**9], GINI),
+    "infinite in float32": lambda: cart.fit(X, [0, 1, 1, 1e300], SQUARED),
+    "y has 2 outputs; 'absolute_error' takes one": lambda: cart.fit(X, np.eye(4)[:, :2], ABSOLUTE),
+    "min_samples_leaf is None": lambda: cart.fit(X, Y, GINI._replace(min_samples_leaf=None)),
     "must be finite numbers": lambda: cart.fit(X, np.array([0, 1, np.nan, 1]), SQUARED),
     "must be 0 or more": lambda: cart.fit(X, -Y, cart.Options("poisson")),
     "y has 4 rows; the table has 3": lambda: cart.fit(X[:3], Y, GINI),

@@ -12,10 +12,20 @@ from configs import base
 from research import trees
 from research.errors import UserError
 from research.trees.estimators import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    CatBoostingClassifier,
+    CatBoostingRegressor,
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     ObliviousBoostingClassifier,
     ObliviousBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    XGBoostClassifier,
+    XGBoostRegressor,
 )
 
 RNG = np.random.default_rng(0)
@@ -23,6 +33,7 @@ X = RNG.random((300, 4)).astype(np.float32)
 Y = (4 * X[:, 0] + np.sin(6 * X[:, 1])).astype(np.float32)
 LABELS = {2: np.where(Y > 2, "yes", "no"), 3: np.array(["low", "mid", "top"])[np.digitize(Y, [1.5, 3])]}
 SMALL = dict(n_estimators=8, learning_rate=0.5, max_depth=2, border_count=16)
+PLAIN = dict(l2_leaf_reg=0.0, random_strength=0.0, subsample=1.0, mvs=False, bagging_temperature=0.0)
 EXPECTED = {  # a check that may fail
     "check_sample_weight_equivalence_on_dense_data": "float32 gradients of weights and of copies are rounded "
     "differently, and this decides between splits of nearly equal gain"
@@ -36,16 +47,40 @@ def _quick_to_compile():  # each check has tables of another shape
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+def may_fail(estimator):
+    return {} if "DecisionTree" in type(estimator).__name__ else EXPECTED
+
+
 @parametrize_with_checks(
     [  # a weight is so many copies only where the l2 is 0, since CatBoost's grows with the mean weight
-        ObliviousBoostingRegressor(**SMALL, l2_leaf_reg=0.0),
         ObliviousBoostingClassifier(**SMALL | {"max_depth": 1}, l2_leaf_reg=0.0),
         GradientBoostingRegressor(**SMALL | {"max_depth": 1}),
-        GradientBoostingClassifier(**SMALL | {"max_depth": 1}),
+        XGBoostClassifier(n_estimators=8, max_depth=1, max_bin=16),
+        DecisionTreeClassifier(),
+        RandomForestRegressor(8, max_depth=2, bootstrap=False, max_features=None),  # a bootstrap draws rows
+        AdaBoostClassifier(**SMALL | {"max_depth": 1}),
     ],
-    expected_failed_checks=lambda estimator: EXPECTED,
+    expected_failed_checks=may_fail,
 )
 def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow  # a minute each, to compile for tables of many shapes
+@parametrize_with_checks(
+    [
+        ObliviousBoostingRegressor(**SMALL, l2_leaf_reg=0.0),
+        GradientBoostingClassifier(**SMALL | {"max_depth": 1}),
+        XGBoostRegressor(n_estimators=8, max_depth=1, max_bin=16),
+        CatBoostingRegressor(**SMALL, **PLAIN),
+        CatBoostingClassifier(**SMALL | {"max_depth": 1}, **PLAIN, leaf_method="newton", leaf_iterations=1),
+        DecisionTreeRegressor(),
+        RandomForestClassifier(8, max_depth=2, bootstrap=False),
+        AdaBoostRegressor(**SMALL | {"max_depth": 1}, resample=False),  # draws are of rows, not of weights
+    ],
+    expected_failed_checks=may_fail,
+)
+def test_scikit_learns_checks_of_the_others(estimator, check):
     check(estimator)
 
 
@@ -153,6 +188,15 @@ def test_a_saved_model_predicts_the_same(tmp_path, format, classes):
         other.load_model(tmp_path / "model.json", format)
 
 
+@pytest.mark.parametrize("format", ["catboost_json", "xgboost_json"])
+def test_a_saved_exponential_loss_keeps_its_probabilities(tmp_path, format):
+    model = classifier(loss="exponential").fit(X, LABELS[2])
+    model.save_model(tmp_path / "model.json", format)
+    loaded = classifier().load_model(tmp_path / "model.json", format)
+    assert loaded.classes_.tolist() == model.classes_.tolist()
+    np.testing.assert_allclose(loaded.predict_proba(X), model.predict_proba(X), rtol=1e-5)
+
+
 HOLE = np.where(np.arange(4) == 2, np.nan, X)
 MISTAKES = {
     "n_estimators == 0, must be >= 1": lambda: regressor(n_estimators=0).fit(X, Y),
@@ -161,7 +205,8 @@ MISTAKES = {
     "row 0, column 2 of the table is missing": lambda: regressor(missing="forbid").fit(HOLE, Y),
     "did you mean 'squared'": lambda: regressor(loss="sqared").fit(X, Y),
     "the objective is 'log_loss'": lambda: regressor(loss="log_loss").fit(X, Y),
-    "must be one pair": lambda: regressor(early_stopping=3).fit(X, Y, eval_set=[(X, Y)]),
+    "must be a pair": lambda: regressor(early_stopping=3).fit(X, Y, eval_set=[(X, Y, Y)]),
+    "whose labels are classes": lambda: regressor(loss="softmax:classes=3").fit(X, np.digitize(Y, [1.5, 3])),
     "did you mean 'exponential'": lambda: classifier(loss="exponentail").fit(X, LABELS[2]),
     "exponential needs 0 or 1": lambda: classifier(loss="exponential").fit(X, LABELS[3]),
     "no row of class no has a positive weight": lambda: classifier().fit(X, LABELS[2], LABELS[2] == "yes"),

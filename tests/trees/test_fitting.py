@@ -113,6 +113,17 @@ def test_early_stopping_keeps_the_trees_up_to_the_least_loss(config):
     np.testing.assert_array_equal(trees.predict_raw(stopped, X), trees.predict_raw(whole, X, size))
 
 
+def test_blocks_do_not_change_where_fitting_stops():
+    held = X[:50], NOISY[:50] + 3 * RNG.normal(size=50).astype(np.float32)  # a loss that falls and rises and falls
+    fields = {"num_trees": 40, "learning_rate": 0.3, "depth": 2, "early_stopping": 2, "subsample": 0.3}
+    sizes = {
+        len(trees.fit(X[50:], NOISY[50:], levels(**fields, block=block), eval_set=held).feature) for block in (1, 7, 40)
+    }
+    whole = trees.fit(X[50:], NOISY[50:], levels(**fields | {"early_stopping": 0}))
+    losses = [np.mean((np.asarray(raw)[:, 0] - held[1]) ** 2) for raw in trees.staged(whole, held[0])]
+    assert len(sizes) == 1 and sizes.pop() < int(np.argmin(losses)) + 1  # in one block the least lies further on
+
+
 def test_a_weight_is_so_many_copies():
     weight = RNG.integers(1, 4, 60)
     copies = np.repeat(np.arange(60), weight)
@@ -176,7 +187,7 @@ MISTAKES = {
     "depth is 0; it must be at least 1": lambda: trees.fit(X, Y, config(depth=0)),
     "both draw rows, choose one": lambda: trees.fit(X, Y, config(subsample=0.5, bagging_temperature=1.0)),
     "x is an iterator": lambda: trees.fit(iter([X]), Y, config()),
-    "must be one pair": lambda: trees.fit(X, Y, config(early_stopping=3), eval_set=[(X, Y)]),
+    "must be a pair": lambda: trees.fit(X, Y, config(early_stopping=3), eval_set=[(X, Y, Y)]),
     r"y has shape \[400, 3\]": lambda: trees.fit(
         X, X[:, :2], config(objective="multi_squared:outputs=2", early_stopping=3), eval_set=(X, X[:, :3])
     ),

@@ -8,7 +8,7 @@ import pytest
 from research.trees import histogram
 
 ROWS, FEATURES, BINS, LEAVES = 203, 3, 7, 4
-LOWERINGS = {"scatter": histogram.by_scatter, "product": histogram.by_product}
+LOWERINGS = {"scatter": histogram.by_scatter, "product": histogram.by_product, "atomics": histogram.by_atomics}
 
 
 @pytest.fixture(autouse=True)

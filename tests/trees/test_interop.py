@@ -206,6 +206,16 @@ def test_base_scores_of_several_versions_are_read():
     np.testing.assert_allclose(shifted.mean(), 2 + asks_xgboost(model, x).mean(), rtol=1e-5)
 
 
+def test_trees_of_dart_come_with_their_weights():
+    model = copy.deepcopy(KEPT["xgboost"]["regression"]["model"])
+    plain = interop_xgboost.from_xgboost(model)
+    booster = model["learner"]["gradient_booster"]
+    weights = [0.5 + 0.1 * t for t in range(len(booster["model"]["trees"]))]
+    model["learner"]["gradient_booster"] = {"name": "dart", "gbtree": booster, "weight_drop": weights}
+    found = interop_xgboost.from_xgboost(model)
+    np.testing.assert_allclose(found.value, plain.value * np.array(weights)[:, None, None, None], rtol=1e-6)
+
+
 def test_what_cannot_be_said_is_named():
     catboost, xgboost = (copy.deepcopy(KEPT[peer]["regression"]["model"]) for peer in LAYS)
     with pytest.raises(UserError, match="train with missing values 'min' or 'max'"):
@@ -224,11 +234,12 @@ def test_what_cannot_be_said_is_named():
         interop.from_catboost(catboost)
     with pytest.raises(UserError, match="the trees are not oblivious, as those of CatBoost's file are"):
         interop.to_catboost(random_forest()[0])
-    for name in ("dart", "gblinear"):
-        booster = {"name": name, "model": {"weights": [1.0]}}
-        other = {"learner": xgboost["learner"] | {"gradient_booster": booster}}
-        with pytest.raises(UserError, match=f"the XGBoost model is {name} with reg:squarederror; known are gbtree"):
-            interop_xgboost.from_xgboost(other)
+    other = {"learner": xgboost["learner"] | {"objective": {"name": "rank:ndcg"}}}
+    with pytest.raises(UserError, match="objective is rank:ndcg; known are reg:squarederror"):
+        interop_xgboost.from_xgboost(other)
+    other = {"learner": xgboost["learner"] | {"gradient_booster": {"name": "gbnet", "model": {}}}}
+    with pytest.raises(UserError, match="the XGBoost model is gbnet; known are gbtree, dart and gblinear"):
+        interop_xgboost.from_xgboost(other)
     xgboost["learner"]["gradient_booster"]["model"]["trees"][2]["split_type"][0] = 1
     with pytest.raises(UserError, match="tree 2 of the XGBoost model splits categories; encode"):
         interop_xgboost.from_xgboost(xgboost)

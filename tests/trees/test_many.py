@@ -39,6 +39,13 @@ def test_many_models_have_the_bits_of_each(shared, devices):
         same(jax.tree.map(lambda x: x[i], found), one)  # noqa: B023
 
 
+def test_a_mesh_of_several_axes_is_refused():
+    codes, counts, y, keys = tables()
+    mesh = jax.make_mesh((2, 1), ("a", "b"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:2])
+    with pytest.raises(UserError, match="a mesh of one axis"):
+        many.boost(codes, counts, y, objectives.squared(), HOW, keys, 1, mesh=mesh)
+
+
 def test_models_that_devices_cannot_share_are_refused():
     codes, counts, y, keys = tables()
     mesh = jax.make_mesh((3,), ("models",), axis_types=(AxisType.Auto,), devices=jax.devices()[:3])

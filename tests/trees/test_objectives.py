@@ -29,6 +29,11 @@ def softmax(s):
     return p / p.sum(-1, keepdims=True)
 
 
+def squared_log(s, y):
+    error = np.log1p(y) - np.log1p(s)
+    return error / (1 + s), np.maximum((1 + error) / (1 + s) ** 2, 1e-6)
+
+
 CASES = {  # name: objective, labels, minus the slope and the curvature in numpy, the prediction
     "squared": (objectives.squared(), NUMBERS, lambda s, y: (y - s, 1 + 0 * s), lambda s: s),
     "absolute": (objectives.absolute(), NUMBERS, lambda s, y: (np.sign(y - s), 1 + 0 * s), lambda s: s),
@@ -42,6 +47,30 @@ CASES = {  # name: objective, labels, minus the slope and the curvature in numpy
         objectives.huber(1.5),
         NUMBERS,
         lambda s, y: (np.clip(y - s, -1.5, 1.5), (np.abs(y - s) <= 1.5) * 1.0),
+        lambda s: s,
+    ),
+    "pseudo_huber": (
+        objectives.pseudo_huber(1.5),
+        NUMBERS,
+        lambda s, y: ((y - s) / np.hypot(1, (y - s) / 1.5), np.hypot(1, (y - s) / 1.5) ** -3),
+        lambda s: s,
+    ),
+    "squared_log": (
+        objectives.squared_log(),
+        COUNTS,
+        squared_log,
+        lambda s: s,
+    ),
+    "cross_entropy": (
+        objectives.cross_entropy(),
+        RNG.random(N).astype(np.float32),
+        lambda s, y: (y - sigmoid(s), sigmoid(s) * sigmoid(-s)),
+        sigmoid,
+    ),
+    "logistic_raw": (
+        objectives.logistic_raw(),
+        LABELS,
+        lambda s, y: (y - sigmoid(s), sigmoid(s) * sigmoid(-s)),
         lambda s: s,
     ),
     "logistic": (
@@ -63,6 +92,21 @@ CASES = {  # name: objective, labels, minus the slope and the curvature in numpy
         softmax,
     ),
     "poisson": (objectives.poisson(), COUNTS, lambda s, y: (y - np.exp(s), np.exp(s)), np.exp),
+    "gamma": (
+        objectives.gamma(),
+        COUNTS + 0.5,
+        lambda s, y: (y * np.exp(-s) - 1, y * np.exp(-s)),
+        np.exp,
+    ),
+    "tweedie": (
+        objectives.tweedie(1.3),
+        COUNTS,
+        lambda s, y: (
+            y * np.exp(-0.3 * s) - np.exp(0.7 * s),
+            0.3 * y * np.exp(-0.3 * s) + 0.7 * np.exp(0.7 * s),
+        ),
+        np.exp,
+    ),
     "multi_squared": (
         objectives.multi_squared(2),
         np.stack([NUMBERS, NUMBERS[::-1] - 5], axis=1),
@@ -70,12 +114,15 @@ CASES = {  # name: objective, labels, minus the slope and the curvature in numpy
         lambda s: s,
     ),
 }
-SLOPED = [name for name in CASES if name not in ("absolute", "quantile", "huber")]  # of a curvature everywhere
+SLOPED = [
+    name for name in CASES if name not in ("absolute", "quantile", "huber", "squared_log")
+]  # of a curvature everywhere
 every = pytest.mark.parametrize("name", CASES)
 
 
 def scores(objective, size=N):
-    return np.random.default_rng(1).normal(1, 2, (size, objective.outputs)).astype(np.float32)
+    found = np.random.default_rng(1).normal(1, 2, (size, objective.outputs)).astype(np.float32)
+    return np.abs(found) if objective.name == "squared_log" else found  # below -1 it is XGBoost's, see losses.json
 
 
 def columns(y):
@@ -270,6 +317,18 @@ def test_quantile_leaves_are_the_least_residual_with_enough_weight(alpha, weight
     assert found[2] == 0
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.3, 0.5, 0.99])
+def test_leaves_between_two_residuals_are_interpolated(alpha):
+    """As numpy's quantiles of that kind, where rows weigh 1."""
+    objective = objectives.quantile(alpha, between=True)
+    found = leaf_values(objective, np.zeros((N, 1), np.float32), NUMBERS, None, method="exact")[:, 0]
+    wanted = [np.quantile(NUMBERS[l == LEAF], alpha, method="weibull") for l in (0, 1, 3)]
+    np.testing.assert_allclose(found, np.insert(wanted, 2, 0), rtol=1e-5)
+    once = leaf_values(objectives.quantile(alpha), np.zeros((N, 1), np.float32), NUMBERS, method="exact")
+    weighted = leaf_values(objective, np.zeros((N, 1), np.float32), NUMBERS, method="exact")
+    np.testing.assert_array_equal(weighted, once)
+
+
 def test_absolute_leaves_are_lower_medians():
     y = np.array([5, 1, 2, 9, 7, 1, 2, 3], np.float32)
     leaf = np.array([0, 0, 0, 0, 1, 1, 1, 2], np.int32)
@@ -296,11 +355,12 @@ def test_a_long_leaf_before_a_short_one_costs_no_digits():
     assert found[1, 0] == 2 and abs(found[0, 0] - 49999.5) < 20  # of sums in float32
 
 
-def test_huber_leaves_have_no_slope():
-    objective = objectives.huber(1.5)
+@pytest.mark.parametrize("name", ["huber", "pseudo_huber"])
+def test_huber_leaves_have_no_slope(name):
+    objective = CASES[name][0]
     score = scores(objective)
     found = leaf_values(objective, score, NUMBERS, method="exact")
-    slope = W * np.clip(NUMBERS - score[:, 0] - found[LEAF, 0], -1.5, 1.5)
+    slope = W * CASES[name][2]((score + found[LEAF])[:, 0].astype(float), NUMBERS)[0]
     np.testing.assert_allclose([slope[l == LEAF].sum() for l in range(4)], 0, atol=1e-4)
     assert found[2] == 0
 
@@ -321,7 +381,7 @@ def test_sums_may_be_anothers():
     )
 
 
-@pytest.mark.parametrize("name", ["squared", "absolute", "huber"])
+@pytest.mark.parametrize("name", ["squared", "absolute", "huber", "pseudo_huber"])
 def test_exact_values_are_of_anothers_sums_too(name):
     """Sums over a part of the rows give the value of that part, as sums over devices give that of all."""
     objective, part = CASES[name][0], np.arange(N) < N // 2
@@ -374,7 +434,10 @@ MISTAKES = {  # objective, labels, what the sentence says
     "an empty class": ("softmax", [0, 2, 2], "no row of y is of class 1; softmax needs rows of each of 3 classes"),
     "a class too many": ("softmax", [0, 1, 3], "y is 3 in row 2; softmax needs 0 to 2"),
     "half a class": ("softmax", [0, 1, 0.5], r"y is 0\.5 in row 2; softmax"),
-    "negative counts": ("poisson", [1, -1], "y is -1 in row 1; poisson needs counts, 0 or more"),
+    "negative counts": ("poisson", [1, -1], "y is -1 in row 1; poisson needs numbers from 0"),
+    "no gamma": ("gamma", [1, 0], "y is 0 in row 1; gamma needs numbers above 0"),
+    "no logarithm": ("squared_log", [1, -1], "y is -1 in row 1; squared_log needs numbers above -1"),
+    "no share": ("cross_entropy", [0.5, 1.5], r"y is 1\.5 in row 1; cross_entropy needs 0 to 1"),
     "no counts": ("poisson", [0, 0], "all of y are 0"),
 }
 OPTIONS = {"softmax": {"classes": 3}, "multi_squared": {"outputs": 2}}
@@ -400,6 +463,10 @@ def test_mistakes_in_options_are_named():
         objectives.quantile(1.0)
     with pytest.raises(UserError, match="the delta of huber is 0"):
         objectives.huber(0)
+    with pytest.raises(UserError, match="the slope of pseudo_huber is 0"):
+        objectives.pseudo_huber(0)
+    with pytest.raises(UserError, match="the power of tweedie is 2"):
+        objectives.tweedie(2)
     with pytest.raises(UserError, match="method for leaf values is 'newtons'; did you mean 'newton'"):
         leaf_values(objectives.squared(), scores(objectives.squared()), NUMBERS, method="newtons")
     with pytest.raises(UserError, match="logistic has no exact leaf values; choose newton"):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from research.atomic import replacing
 from research.errors import UserError
-from research.trees import blocks, explain, fitting, objectives, prediction
+from research.trees import blocks, explain, fitting, objectives, prediction, watching
 from research.trees.estimators import formats
 
 WHOLE, REAL = numbers.Integral, numbers.Real
@@ -68,39 +68,69 @@ class Boosting(BaseEstimator):
     `ensemble_`. Mistakes raise ValueError or TypeError.
     """
 
+    _several = False  # y may be [N, K]
+
     def fit(self, X, y, sample_weight=None, eval_set=None):
-        """self, fitted to X [N, F], NaN where a value is missing, y [N] and weights [N]; eval_set = (X, y)."""
+        """self, fitted to X [N, F], NaN where a value is missing, y [N] and weights [N]; eval_set: a pair (X, y), or a
+        list of pairs, of which the last one is watched.
+        """
+        given = self.get_params(deep=False)
         for name, (kind, low, high, ends) in (RANGES | self._ranges).items():
-            check_scalar(getattr(self, name), name, kind, min_val=low, max_val=high, include_boundaries=ends)
+            if name in given:
+                check_scalar(given[name], name, kind, min_val=low, max_val=high, include_boundaries=ends)
         numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
         with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
-            X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)
+            several = self._several and getattr(y, "ndim", 1) > 1 and y.shape[1] > 1
+            X, y = validate_data(self, X, y, y_numeric=self._numeric, multi_output=several, **ROWS)
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         with as_value_errors():
             objective = self._start(y, sample_weight)
-            if eval_set is not None:
-                held_out, truth = fitting.pair(eval_set)
-                eval_set = (self._rows(held_out), self._targets(truth))
+            held = [(self._rows(x), self._targets(truth)) for x, truth in watching.pairs(eval_set)]
             key = jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
-            rest = dict(key=key, sample_weight=sample_weight, eval_set=eval_set)
-            found = fitting.fit(X, self._targets(y), self._config(objective), **rest)
-        names = getattr(self, "feature_names_in_", None)
-        self.ensemble_ = dataclasses.replace(found, names=None if names is None else tuple(names))
+            rest = dict(key=key, sample_weight=sample_weight, eval_set=held or None)
+            found = self._grow(self._filled(X), self._targets(y), objective, **rest)
+        vars(self).pop("best_iteration_", None)
+        self.evals_result_ = {f"validation_{i}": values for i, values in enumerate(found.evals)}
+        if found.best is not None:
+            self.best_iteration_ = found.best
+            self.best_score_ = list(found.evals[-1].values())[-1][found.best]
         return self
+
+    def _grow(self, X, y, objective, **rest):
+        """fitting.Fitted to checked rows and targets."""
+        found = fitting.run(X, y, self._config(objective), metrics=self._metrics(objective), **rest)
+        self.ensemble_ = dataclasses.replace(found.of, names=self._names())
+        return found
+
+    def _names(self):
+        return tuple(getattr(self, "feature_names_in_", ())) or None
+
+    def _filled(self, X):
+        """X with NaN where a value is missing."""
+        return X
+
+    def _metrics(self, objective):
+        """What is watched on eval sets, as fitting.run takes it; None: the loss."""
+        return None
 
     def _config(self, objective):
         """What `fitting.fit` takes for a config."""
-        leaf, loss = self.leaf_method, getattr(objective, "name", objective).partition(":")[0]
+        given, loss = self._fields(objective), getattr(objective, "name", objective).partition(":")[0]
+        leaf = given["leaf_method"]
         own = {
             "name": self._name,
             "objective": objective,
             "num_trees": self.n_estimators,
             "depth": self.max_depth,
-            "block": 10 if self.early_stopping else self.n_estimators,
+            "block": 10 if given["early_stopping"] else self.n_estimators,
             "leaf_method": self._leaves.get(loss, "gradient") if leaf == "auto" else leaf,
         }
-        return types.SimpleNamespace(**self.get_params() | own)
+        return types.SimpleNamespace(**given | own)
+
+    def _fields(self, objective):
+        """The parameters by the names that a config has."""
+        return self.get_params()
 
     @property
     def feature_importances_(self):
@@ -111,7 +141,7 @@ class Boosting(BaseEstimator):
 
     def _rows(self, X):
         with located(X, names=getattr(self, "feature_names_in_", None)):
-            return validate_data(self, X, reset=False, **ROWS)
+            return self._filled(validate_data(self, X, reset=False, **ROWS))
 
     def _raw(self, X):
         """Scores [N, K]."""
@@ -142,7 +172,7 @@ class Boosting(BaseEstimator):
         """Writes a file: "catboost_json", that of oblivious trees, loads in CatBoost, "xgboost_json" in XGBoost."""
         check_is_fitted(self)
         with as_value_errors():
-            model = formats.get(format or self._format).write(self.ensemble_, getattr(self, "classes_", None))
+            model = self._written(format or self._format)
         with replacing(path) as file:
             file.write(json.dumps(model).encode())
 
@@ -150,10 +180,18 @@ class Boosting(BaseEstimator):
         """self, fitted: the trees of such a file. Gains are not in CatBoost's, labels not in XGBoost's own."""
         with as_value_errors():
             self.ensemble_ = self._loaded(*formats.read(path, format or self._format))
-        self.n_features_in_ = self.ensemble_.columns
+        return self._known(self.ensemble_.columns, self.ensemble_.names)
+
+    def _written(self, format):
+        """The dict of the file of a format."""
+        return formats.get(format).write(self.ensemble_, getattr(self, "classes_", None))
+
+    def _known(self, columns, names):
+        """self, fitted to so many columns, with names or None."""
+        self.n_features_in_ = columns
         vars(self).pop("feature_names_in_", None)
-        if self.ensemble_.names:
-            self.feature_names_in_ = np.array(self.ensemble_.names, object)
+        if names:
+            self.feature_names_in_ = np.array(names, object)
         return self
 
     def __sklearn_tags__(self):

@@ -7,6 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from research.errors import UserError, nearest
 
 LOSSES = {"auto": "squared", "squared_error": "squared", "absolute_error": "absolute"}  # of numbers: ours
+OF_CLASSES = ("logistic", "softmax", "exponential")
 
 
 class Regression(RegressorMixin):
@@ -16,6 +17,8 @@ class Regression(RegressorMixin):
 
     def _start(self, y, weight):
         """The objective, or its name."""
+        if getattr(self.loss, "name", str(self.loss)).startswith("softmax"):
+            raise UserError(f"the loss is '{self.loss}', whose labels are classes; take the classifier.")
         return LOSSES.get(self.loss, self.loss)
 
     def _targets(self, y):
@@ -25,7 +28,7 @@ class Regression(RegressorMixin):
         return self._link(raw)
 
     def _loaded(self, of, labels):
-        if len(of.start) > 1 or of.loss_name in ("logistic", "softmax"):
+        if (len(of.start) > 1 and of.loss_name != "multi_squared") or of.loss_name in OF_CLASSES:
             raise UserError(f"the file holds {of.objective} trees with {len(of.start)} outputs; no regressor has them.")
         return of
 
@@ -37,6 +40,15 @@ class Classification(ClassifierMixin):
 
     def _start(self, y, weight):
         """The objective's name, once `classes_` are known."""
+        classes = self._find_classes(y, weight)
+        if self.loss in ("auto", "log_loss"):
+            return "logistic" if classes == 2 else self._softmax(classes)
+        if self.loss != "exponential":
+            raise UserError(f"the loss of classes is '{self.loss}'; {nearest(self.loss, ('log_loss', 'exponential'))}")
+        return self.loss
+
+    def _find_classes(self, y, weight):
+        """How many `classes_` there are, once they are known."""
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
@@ -44,11 +56,7 @@ class Classification(ClassifierMixin):
         totals = np.bincount(self._targets(y), weight)
         if not totals.all():
             raise UserError(f"no row of class {self.classes_[totals.argmin()]!s} has a positive weight; drop its rows.")
-        if self.loss in ("auto", "log_loss"):
-            return "logistic" if len(totals) == 2 else self._softmax(len(totals))
-        if self.loss != "exponential":
-            raise UserError(f"the loss of classes is '{self.loss}'; {nearest(self.loss, ('log_loss', 'exponential'))}")
-        return self.loss
+        return len(totals)
 
     def _softmax(self, classes):
         return f"softmax:classes={classes}"
@@ -81,7 +89,7 @@ class Classification(ClassifierMixin):
         return np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
 
     def _loaded(self, of, labels):
-        if of.loss_name not in ("logistic", "softmax"):
-            raise UserError(f"the file holds {of.objective} trees; a classifier needs logistic or softmax ones.")
+        if of.loss_name not in OF_CLASSES:
+            raise UserError(f"the file holds {of.objective} trees; a classifier needs {' or '.join(OF_CLASSES)} ones.")
         self.classes_ = np.arange(max(2, len(of.start))) if labels is None else np.asarray(labels)
         return of

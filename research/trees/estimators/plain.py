@@ -1,0 +1,106 @@
+"""What estimators share that boost no gradient: checked input, classes and their weights, parameters of CART."""
+
+import math
+
+import jax
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from research.errors import UserError
+from research.trees import cart
+from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, located
+
+RANGES = {  # of parameters, as base.RANGES; those that may be shares of rows or features are looked at in `options`
+    "max_depth": (WHOLE, 1, None, "left"),
+    "min_weight_fraction_leaf": (REAL, 0, 0.5, "both"),
+    "min_impurity_decrease": (REAL, 0, None, "left"),
+    "ccp_alpha": (REAL, 0, None, "left"),
+}
+
+
+class Plain(BaseEstimator):
+    """Mistakes raise ValueError or TypeError. A subclass has `_ranges` of its parameters, with None also allowed."""
+
+    _ranges = RANGES
+
+    def _given(self, X, y, sample_weight=None):
+        """(X [N, F] f32, y [N] f32 or places among `classes_`, weights [N] or None), of what `fit` was given."""
+        for name, (kind, low, high, ends) in self._ranges.items():
+            if getattr(self, name) is not None:
+                check_scalar(getattr(self, name), name, kind, min_val=low, max_val=high, include_boundaries=ends)
+        numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
+        with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
+            X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        with as_value_errors():
+            return X, *self._encoded(y, sample_weight)
+
+    def _rows(self, X):
+        with located(X, names=getattr(self, "feature_names_in_", None)):
+            return validate_data(self, X, reset=False, **ROWS)
+
+    def _names(self):
+        return tuple(getattr(self, "feature_names_in_", ())) or None
+
+    def _key(self):
+        return jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class Numbers(RegressorMixin):
+    """Predicts a number."""
+
+    _numeric = True
+
+    def _encoded(self, y, weight):
+        return y.astype(np.float32), weight
+
+
+class Classes(ClassifierMixin):
+    """Predicts a class; a subclass has `predict_proba`. class_weight: None, {label: weight} or "balanced"."""
+
+    _numeric = False
+
+    def _encoded(self, y, weight):
+        """(Places among `classes_`, weights times those of classes, or None)."""
+        check_classification_targets(y)
+        self.classes_, places = np.unique(y, return_inverse=True)
+        if getattr(self, "class_weight", None) is not None:
+            of_class = compute_sample_weight(self.class_weight, y).astype(np.float32)
+            weight = of_class if weight is None else weight * of_class
+        return places, weight
+
+    def predict(self, X):
+        """[N] labels of `classes_`; of equally likely ones the first."""
+        likely = self.predict_proba(X)
+        return self.classes_[likely.argmax(axis=1)]
+
+
+def options(model, rows, features):
+    """The cart.Options of a model's parameters, with shares made numbers as scikit-learn does. Raises UserError."""
+
+    def number(name, of, make):
+        value = getattr(model, name)
+        if name == "max_features" and value in ("sqrt", "log2"):
+            return max(1, int(getattr(np, value)(of)))
+        if isinstance(value, REAL) and not isinstance(value, WHOLE) and 0 < value <= 1:
+            return make(value * of)
+        if value is None or isinstance(value, WHOLE):
+            return value
+        raise UserError(f"{name} is {value!r}; it must be a whole number, or a share above 0 and up to 1.")
+
+    given = {name: getattr(model, name) for name in cart.Options._fields} | {
+        "min_samples_split": number("min_samples_split", rows, lambda n: max(2, math.ceil(n))),
+        "min_samples_leaf": number("min_samples_leaf", rows, math.ceil),
+        "max_features": number("max_features", features, lambda n: max(1, int(n))),
+    }
+    return cart.Options(**given)
