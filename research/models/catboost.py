@@ -21,6 +21,8 @@ PROGRAM = "ensembles"  # what trains it
 def make(config, data_shape):
     """Model of rows of shape [F], from the `model` section: it predicts raw scores [B, K]. Raises UserError."""
     gbdt_oblivious.make(config, data_shape)  # numbers are checked here
+    if config.model.max_ctr_complexity > 2:
+        raise UserError(f"model.max_ctr_complexity is {config.model.max_ctr_complexity}; it must be 1 or 2.")
     objective = fitting.objective_of(config.model)
 
     def predict(params, x):
@@ -39,11 +41,13 @@ def make(config, data_shape):
 
 def method(config, dataset):
     """The Method that grows `block` trees a step on the table, whose order of rows config.data.seed draws."""
-    fields, table = config.model, dataset.train.gather(np.arange(dataset.train.size))
+    fields, table = config.model, gbdt_oblivious.table_of(config, dataset)
     objective, options = fitting.objective_of(fields), fitting.options_of(fields)
     x, y, classes = table["x"], fitting.targets(table["y"], objective), categorical.classes_of(objective)
     if fields.early_stopping:
         raise UserError(f"model.early_stopping is {fields.early_stopping}; a run grows all its trees: set it to 0.")
+    if not all(isinstance(place, int) for place in fields.cat_features):
+        raise UserError(f"model.cat_features is {fields.cat_features}; give the places of columns, from 0.")
     places = sorted({*dataset.categorical, *fields.cat_features})
     encoder = categorical.find(x, table["y"], places, *_limits(fields), classes)
     order = np.arange(len(x)) if fields.has_time else np.random.default_rng(config.data.seed).permutation(len(x))

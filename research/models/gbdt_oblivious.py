@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.contracts import Model
 from research.errors import UserError
@@ -30,6 +31,14 @@ def make(config, data_shape):
         return value, (metrics, None)
 
     return Model(None, loss, None, None, predict=predict)
+
+
+def table_of(config, dataset):
+    """The batch of all training rows, with "x" and "y". Raises UserError for data without targets."""
+    table = dataset.train.gather(np.arange(dataset.train.size))
+    if "y" not in table:
+        raise UserError(f"data.name '{config.data.name}' has no targets, which model '{config.model.name}' needs.")
+    return table
 
 
 def params_of(of):

@@ -37,7 +37,7 @@ def make(config, data_shape):
 
 def method(config, dataset):
     """The Method that goes `block` times through the columns a step. Its metrics: loss, and weights that are not 0."""
-    fields, table = config.model, dataset.train.gather(np.arange(dataset.train.size))
+    fields, table = config.model, gbdt_oblivious.table_of(config, dataset)
     objective = fitting.objective_of(fields)
     x, y = np.asarray(table["x"], np.float64), fitting.targets(table["y"], objective)
     if fields.standardize:

@@ -9,6 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from research.contracts import Method, Model
+from research.errors import UserError, nearest
 from research.trees import bagging, binned, cart
 from research.trees.impurity import CRITERIA
 
@@ -25,7 +26,7 @@ def make(config, data_shape):
     options_of(config.model, int(np.prod(data_shape)), 1)  # numbers are checked here
 
     def predict(params, x):
-        nodes, x = {name: params[name] for name in OF_NODES}, flat(x)
+        nodes, x = {name: params[name] for name in OF_NODES}, jnp.asarray(flat(x))
 
         def add(total, tree):
             tree = types.SimpleNamespace(**tree)
@@ -104,6 +105,12 @@ def method(config, dataset):
 def options_of(fields, features, rows):
     """The bagging.Options of the `model` section, for a table of that size. Raises UserError."""
     cart.targets([1], fields.criterion)  # raises UserError for one that there is not
+    if not 0 < fields.max_samples <= 1:
+        raise UserError(f"model.max_samples is {fields.max_samples}; it is a share of the rows: above 0, at most 1.")
+    if fields.features_per not in ("node", "tree"):
+        raise UserError(
+            f"model.features_per is '{fields.features_per}'; {nearest(fields.features_per, ('node', 'tree'))}"
+        )
     tree = cart.Options(
         criterion=fields.criterion,
         splitter=fields.splitter,

@@ -73,15 +73,15 @@ def fit(x, ready, aims, options, num_trees, key, *, weight=None, counts=None, le
 
     x [N, F] f32; ready: cart.columns(x) or binned.columns(x); aims: cart.targets; weight [N], a row of weight 0 is not
     there; counts [T, N]: how often each tree sees a row, in the place of drawing. threads: how many grow trees, a core
-    or an accelerator each by default; devices: those that share the trees, by default all accelerators, or one CPU.
+    or an accelerator each by default; devices: those that share the trees. That is the CPU by default, where there is
+    one: a forest of 200 trees on Adult took 2.6 s on two cores and 16 s on an H200, whose steps are too small for it.
     Raises UserError for bad options and weights.
     """
     rows, weight = len(aims.y), blocks.weights(np.ones(len(aims.y)) if weight is None else weight, len(aims.y))
     here = np.flatnonzero(weight)
     total = total_of(options, ready, weight * (len(here) if counts is None else np.max(counts)))
-    on_cpu = jax.default_backend() == "cpu"
-    devices = devices or (jax.devices()[:1] if on_cpu else jax.devices())
-    workers = threads or (os.cpu_count() if on_cpu else len(devices))
+    devices = devices or _processor()
+    workers = threads or (os.cpu_count() if devices[0].platform == "cpu" else len(devices))
     size = min(TREES, max(CELLS // sum(leaf.size for leaf in jax.tree.leaves(ready)), 1), -(-num_trees // workers))
     size = 1 if options.per_tree else -(-num_trees // -(-num_trees // size))  # all chunks are of one size
     copies = [jax.device_put((ready, aims, jnp.asarray(weight, jnp.float32), jnp.asarray(x)), to) for to in devices]
@@ -109,6 +109,13 @@ def fit(x, ready, aims, options, num_trees, key, *, weight=None, counts=None, le
             for vote in votes:
                 add(*vote)
     return _joined(found), result() if left else None
+
+
+def _processor():
+    try:
+        return jax.devices("cpu")[:1]
+    except RuntimeError:  # where JAX was told of accelerators alone
+        return jax.devices()
 
 
 def total_of(options, ready, most):

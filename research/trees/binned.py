@@ -63,7 +63,7 @@ def compiled(options, total, capacity=None):
 def grow(ready, aims, weight=None, key=None, *, options, total=None, capacity=None):
     """cart.Trees that grow on Columns, by the arguments of `cart.grow`; total speeds up numbers as well as classes.
 
-    Raises UserError for more cells than an int32 counts, and for the splitter "random".
+    Raises UserError for more cells than an int32 counts, for the splitter "random", and for medians.
     """
     (rows, features), bins = ready.codes.shape, ready.ends.shape[2]
     trees = 1 if weight is None else len(weight)
@@ -71,6 +71,8 @@ def grow(ready, aims, weight=None, key=None, *, options, total=None, capacity=No
         raise UserError(f"{trees} trees on {rows} rows and {features} columns are too many at once; take fewer.")
     if options.splitter != "best":
         raise UserError(f"the splitter is '{options.splitter}'; on binned columns it must be 'best'.")
+    if CRITERIA[options.criterion].medians:
+        raise UserError(f"the criterion is '{options.criterion}', whose medians bins do not have; take cart.columns.")
     if capacity is None:
         capacity = trees * (2 * (rows // max(options.min_samples_leaf, 1)) + 1)
         if options.max_depth is not None and options.max_depth < 30:

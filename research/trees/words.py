@@ -24,7 +24,7 @@ def find(x, columns=None):
     if columns is None:
         places = [f for f in range(size) if _has_words(x, f)]
     else:
-        places = [_place(one, names, size) for one in ([columns] if isinstance(columns, str) else columns)]
+        places = [_place(one, names, size) for one in ([columns] if isinstance(columns, str | int) else columns)]
     return {f: {w: i for i, w in enumerate(dict.fromkeys(_words(x, f, names)))} for f in places}
 
 

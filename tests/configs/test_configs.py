@@ -48,3 +48,13 @@ def test_every_sweep_fits_its_config(module):
     for name in names:
         trials = sweep.trials(module, name, module.get_config())
         assert len({label for label, _ in trials}) == len(trials) > 1
+
+
+@pytest.mark.parametrize("arg", ["", "tiny"])
+def test_trials_of_trees_have_a_whole_number_of_blocks(module, arg):
+    for name in [name.removeprefix("sweep_") for name in vars(module) if name.startswith("sweep_")]:
+        for label, trial in sweep.trials(module, name, module.get_config(arg)):
+            model = trial.get("model", {})
+            if "num_trees" in model:
+                assert model.num_trees == model.block * trial.train.num_steps, label
+                assert model.get("splitter") != "random" or not model.border_count, label

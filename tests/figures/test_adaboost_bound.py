@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
+from research.errors import UserError
 from research.figures import adaboost_bound
 from research.trees.estimators import AdaBoostClassifier
 
@@ -28,3 +29,9 @@ def test_points_and_lines():
     wrong = sum(margin <= 0 for margin in points["margins"][1]) / 400
     at = np.searchsorted(steps["1 stage"].get_xdata(), 0, "right") - 1
     assert steps["1 stage"].get_ydata()[at] == pytest.approx(wrong) and wrong == pytest.approx(points["train"][0])
+
+
+def test_more_classes_have_no_bound():
+    x, y = np.arange(30.0).reshape(30, 1), np.arange(30) // 10
+    with pytest.raises(UserError, match="that of two classes; the model has 3"):
+        adaboost_bound.points(AdaBoostClassifier(n_estimators=2).fit(x, y), (x, y), (x, y))

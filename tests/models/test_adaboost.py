@@ -85,6 +85,9 @@ def test_the_logistic_loss_of_logitboost():
 
 MISTAKES = {
     "model.algorithm is 'adabost'; did you mean 'adaboost'": {"model__algorithm": "adabost"},
+    "model.learning_rate is -1.0; it must be above 0": {"model__learning_rate": -1.0},
+    "model.learning_rate is nan; it must be above 0": {"model__learning_rate": float("nan")},
+    "model.depth is 40; it must be at most 16": {"model__depth": 40},
     "model.label_noise is 1.5; it is a share": {"model__label_noise": 1.5},
     "takes labels 0 and 1; data.name 'friedman' has others": {"data__name": "friedman"},
     "not examples of shape": {"data__name": "digits"},

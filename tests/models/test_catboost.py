@@ -24,6 +24,7 @@ def table(seed, rows=300):
 def built(categorical=(1, 2), **fields):
     config = catboost_adult.get_config("tiny")
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    experiment.check(config)
     sources = [data.from_arrays(x, y=y) for x, y in (table(0), table(1))]
     return experiment.assemble(config, data.Dataset(*sources, (3,), categorical=categorical))
 
@@ -47,9 +48,11 @@ def test_its_trees_are_those_of_the_estimator(tmp_path):
     assert last["eval/loss"] == pytest.approx(-np.log(p).mean(), rel=1e-4) and last["eval/loss"] < 0.5
 
 
-def test_the_seed_orders_the_rows(tmp_path):
+def test_the_datas_seed_orders_the_rows():
+    """And that of the run does not: trials of one program that differ in it share a table."""
     one, same, other = (built(data__seed=seed).program.batch["codes"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(built(seed=1).program.batch["codes"], built(seed=2).program.batch["codes"])
     assert (one != other).any(1).tolist() == [False] + ([True] * 3 + [False]) * 2  # no numbers, no counters
 
 
@@ -81,6 +84,11 @@ MISTAKES = {
     r"column 0 of the table is 0\.\d+, no category": {"model__cat_features": (0,)},
     "model.num_trees is 12 in blocks of 5": {"model__block": 5},
     "depth is 0": {"model__depth": 0},
+    "model.block is 0; it must be at least 1": {"model__block": 0},
+    "model.one_hot_max_size is -1": {"model__one_hot_max_size": -1},
+    "max_ctr_complexity is 0": {"model__max_ctr_complexity": 0},
+    "max_ctr_complexity is 3; it must be 1 or 2": {"model__max_ctr_complexity": 3},
+    "cat_features is .*; give the places": {"model__cat_features": ("age",)},
 }
 
 

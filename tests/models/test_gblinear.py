@@ -113,6 +113,8 @@ def test_mistakes_are_named():
         experiment.build(config(model__reg_alpha=-1.0))
     with pytest.raises(UserError, match="gblinear takes rows of a table"):
         experiment.build(config(data__name="digits"))
+    with pytest.raises(UserError, match="'two_moons' has no targets"):
+        experiment.build(config(data__name="two_moons"))
     made = config(data__name="uci_regression")
     base.update(made.data, target=False, dir=str(REAL))
     if REAL.is_dir():

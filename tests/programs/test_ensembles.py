@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import random_forest_digits
-from research import experiment, grouping, loop, results
+from research import experiment, grouping, loop, one_program, results
 from research.contracts import Method, Model
 from research.errors import UserError
 from research.metrics_writer import read
@@ -82,6 +82,14 @@ def test_a_sweep_is_planned_by_values():
     assert [group.names for group in grouping.plan(made)] == [("0.5",), ("0.9",)]
 
 
+def test_trials_of_seeds_are_one_program(tmp_path):
+    seeds = {"model__num_trees": 4, "train__num_steps": 2, "model__max_nodes": 9}
+    (group,) = grouping.plan([(str(seed), config(seed=seed, **seeds)) for seed in (0, 5)])
+    together = {name: state for name, _, state in one_program.run(group, [tmp_path / name for name in group.names])}
+    alone = run(tmp_path / "alone", seed=5, **seeds)[1]
+    jax.tree.map(np.testing.assert_array_equal, together["5"], alone)
+
+
 def toy(bad):
     """A Method whose state would be of 64 bits, and whose loss is not finite from the third tree on."""
 
@@ -128,7 +136,12 @@ MISTAKES = {
     "mesh.fsdp is 2": {"mesh__fsdp": 2},
     "has no targets": {"data__name": "swiss_roll"},
     "max_features is most; it must be": {"model__max_features": "most"},
-    "a tree is to draw": {"model__max_samples": 1.5},
+    "max_samples is 1.5; it is a share": {"model__max_samples": 1.5},
+    "max_samples is 0.0; it is a share": {"model__max_samples": 0.0},
+    "max_samples is nan; it is a share": {"model__max_samples": float("nan")},
+    "max_nodes is -1; it must be at least 0": {"model__max_nodes": -1},
+    "features_per is 'tres'; did you mean 'tree'": {"model__features_per": "tres"},
+    "num_trees is -12; it must be at least 1": {"model__num_trees": -12, "model__block": -2},
     "leave border_count": {"model__splitter": "random", "model__border_count": 15},
     "the criterion is 'gin'": {"model__criterion": "gin"},
     "min_samples_leaf is 0": {"model__min_samples_leaf": 0},

@@ -77,6 +77,16 @@ def test_numbers_are_drawn_by_weight_and_get_better():
     assert not np.array_equal(other, again)
 
 
+def test_parameters_set_after_fitting_wait_for_the_next_fit():
+    model = AdaBoostClassifier(n_estimators=5).fit(*CANCER)
+    before = model.predict_proba(CANCER[0])
+    model.set_params(max_depth=3, algorithm="samme.r", n_estimators=2)
+    np.testing.assert_array_equal(model.predict_proba(CANCER[0]), before)
+    model = AdaBoostRegressor(n_estimators=3, max_depth=1, random_state=0).fit(*CANCER)
+    before = model.predict(CANCER[0])
+    np.testing.assert_array_equal(model.set_params(max_depth=4).predict(CANCER[0]), before)
+
+
 def test_a_learner_of_ones_own():
     """Rows and places of labels reach it as they are; trees are not asked."""
     x = RNG.normal(size=(200, 2))
@@ -106,6 +116,9 @@ MISTAKES = {
     "all weights are 0|at least one non-zero": lambda: AdaBoostClassifier().fit(*WINE, np.zeros(178)),
     "estimator is 'tree'; it must be an adaboost.Weak": lambda: AdaBoostClassifier("tree").fit(*WINE),
     "values are missing": lambda: AdaBoostClassifier(NONE).fit(HOLE, WINE[1]),
+    "resample is neither True nor False": lambda: AdaBoostRegressor(resample="yes").fit(*WINE),
+    r"an array \[50, 178\] of how often": lambda: AdaBoostRegressor(resample=np.ones((2, 178))).fit(*WINE),
+    r"178 rows and y the shape \[1\]": lambda: AdaBoostClassifier(n_estimators=1).fit(*WINE).margins(WINE[0], [1]),
     "labels that are not among": lambda: AdaBoostClassifier(n_estimators=1).fit(*WINE).margins(*[WINE[0], WINE[1] + 1]),
 }
 

@@ -148,6 +148,7 @@ HUGE = binned.Columns(np.broadcast_to(np.uint8(0), (2**20, 1100)), np.zeros((2, 
 BAD = {
     "are too many at once": lambda: binned.grow(HUGE, None, options=GINI),
     "on binned columns it must be 'best'": lambda: grown(binned, [[1], [2]], [0, 1], GINI._replace(splitter="random")),
+    "whose medians bins do not have": lambda: grown(binned, [[1], [2]], [0, 1], cart.Options("absolute_error")),
     "the count of borders is 0": lambda: binned.columns([[1], [2]], border_count=0),
 }
 

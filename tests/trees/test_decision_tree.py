@@ -91,6 +91,7 @@ def stop():
 
 MISTAKES = {
     "did you mean 'gini'": {"criterion": "ginni"},
+    "the criterion is 'squared_error'; choose one of gini, entropy, log_loss": {"criterion": "squared_error"},
     "did you mean 'best'": {"splitter": "bset"},
     "max_depth == 0": {"max_depth": 0},
     "min_samples_leaf is 1.5": {"min_samples_leaf": 1.5},
@@ -108,3 +109,9 @@ MISTAKES = {
 def test_mistakes_are_value_errors(sentence):
     with pytest.raises(ValueError, match=sentence):
         DecisionTreeClassifier(**MISTAKES[sentence]).fit(*WINE)
+
+
+def test_criteria_of_classes_are_none_of_numbers():
+    """Whole numbers could pass for classes."""
+    with pytest.raises(ValueError, match="the criterion is 'gini'; choose one of squared_error, friedman_mse"):
+        DecisionTreeRegressor(criterion="gini").fit(*WINE)

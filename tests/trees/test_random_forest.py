@@ -132,6 +132,8 @@ MISTAKES = {
     "features_per is 'trees'; did you mean 'tree'": lambda: classes(features_per="trees"),
     "leave border_count out": lambda: classes(splitter="random", border_count=15),
     "did you mean 'gini'": lambda: classes(criterion="gin"),
+    "the criterion is 'poisson'; choose one of gini": lambda: classes(criterion="poisson"),
+    "bins": lambda: RandomForestRegressor(2, criterion="absolute_error", border_count=15).fit(X, Y),
 }
 
 

@@ -152,3 +152,12 @@ MISTAKES = {
 def test_mistakes_are_value_errors(message):
     with pytest.raises(ValueError, match=message):
         MISTAKES[message]()
+
+
+def test_a_root_that_weighs_too_little_adds_nothing():
+    """As XGBoost's: 200 rows whose Hessians sum to less than min_child_weight have a leaf of 0."""
+    x = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    y = np.where(x[:, 0] > 0.3, 100, -60).astype(np.float32)
+    model = XGBoostRegressor(objective="reg:pseudohubererror", n_estimators=1, base_score=0.0)
+    np.testing.assert_array_equal(model.fit(x, y).predict(x), 0)
+    assert np.abs(model.set_params(min_child_weight=0).fit(x, y).predict(x)).min() > 0

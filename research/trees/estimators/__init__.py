@@ -1,4 +1,4 @@
-"""scikit-learn's estimators of trees: single ones, forests, and boosted ones, as in CART, AdaBoost, XGBoost, CatBoost."""
+"""scikit-learn's estimators of trees: single ones, forests, and boosted ones as AdaBoost's, XGBoost's, CatBoost's."""
 
 from research.trees.estimators.adaboost import AdaBoostClassifier, AdaBoostRegressor
 from research.trees.estimators.base import ParameterError

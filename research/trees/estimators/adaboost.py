@@ -41,8 +41,11 @@ class _AdaBoost(plain.Plain):
             if not (self.estimator is None or isinstance(self.estimator, adaboost.Weak)):
                 raise UserError(f"estimator is {self.estimator!r}; it must be an adaboost.Weak, or None for trees.")
             self._borders = None if self.estimator else binning.find(X, count=self.border_count or EVERY)
-            drawn = None if isinstance(self.resample, bool) else np.asarray(self.resample)
-            boost = _boost(self._learner(), *self._options(), self.n_estimators, self.resample is True)
+            options, drawn = self._options(), self._drawn(len(X))
+            self._learner = self.estimator  # what `_weak` makes a Weak of, hashable; kept, as parameters may change
+            if self._borders:
+                self._learner = self._kind, self._borders.bins, *self._classes(), self.max_depth
+            boost = _boost(self._learner, *options, self.n_estimators, self.resample is True)
             counts = self._borders.counts if self._borders else None
             with jax.enable_x64(True):
                 found = boost(counts, self._read(X), y, weight, self._key(), self.learning_rate, drawn)
@@ -51,11 +54,15 @@ class _AdaBoost(plain.Plain):
         self.estimator_weights_, self.estimator_errors_ = self.stages_.weight, self.stages_.error
         return self
 
-    def _learner(self):
-        """What `_weak` makes a Weak of; hashable, so that what is compiled for it is kept."""
-        if self.estimator:
-            return self.estimator
-        return self._kind, self._borders.bins, *self._classes(), self.max_depth
+    def _drawn(self, rows):
+        """How often each stage draws each row [T, N], or None."""
+        if isinstance(self.resample, bool):
+            return None
+        shape, given = (self.n_estimators, rows), np.asarray(self.resample)
+        if given.shape != shape or given.dtype.kind not in "iuf":
+            third = f", or of a regressor an array {list(shape)} of how often each stage draws each row"
+            raise UserError(f"resample is neither True nor False{third}; give one of these.")
+        return given
 
     def _read(self, X):
         """X as the learner takes it."""
@@ -110,14 +117,11 @@ class AdaBoostClassifier(plain.Classes, _AdaBoost):
     def _options(self):
         if len(self.classes_) < 2:
             raise UserError("y has 1 class; give rows of two or more.")
+        self._algorithm = self.algorithm or ("adaboost" if len(self.classes_) == 2 else "samme")
         return self._algorithm, len(self.classes_)
 
     def _classes(self):
         return (len(self.classes_),)
-
-    @property
-    def _algorithm(self):
-        return self.algorithm or ("adaboost" if len(self.classes_) == 2 else "samme")
 
     @property
     def _kind(self):
@@ -131,7 +135,7 @@ class AdaBoostClassifier(plain.Classes, _AdaBoost):
 
     def _votes(self, X, stages):
         """[N, K] of some stages, summed by weight."""
-        return np.asarray(_decide(self._learner(), self._algorithm, len(self.classes_))(stages, X))
+        return np.asarray(_decide(self._learner, self._algorithm, len(self.classes_))(stages, X))
 
     def _decision(self, votes, weight):
         """scikit-learn's, of votes of so much weight in all."""
@@ -185,6 +189,8 @@ class AdaBoostClassifier(plain.Classes, _AdaBoost):
             if not np.isin(y, self.classes_).all():
                 raise UserError("y has labels that are not among `classes_`; leave their rows out.")
             votes = self._votes(self._read(self._rows(X)), self.stages_)
+            if np.shape(y) != votes.shape[:1]:
+                raise UserError(f"X has {len(votes)} rows and y the shape {list(np.shape(y))}; give each row a label.")
             return np.asarray(adaboost.margins(votes, jnp.asarray(np.searchsorted(self.classes_, y))))
 
 
@@ -227,7 +233,7 @@ class AdaBoostRegressor(plain.Numbers, _AdaBoost):
         """[N], the median of the stages' numbers by their weights."""
         check_is_fitted(self)
         with as_value_errors():
-            return np.asarray(_median(self._learner())(self.stages_, self._read(self._rows(X))))
+            return np.asarray(_median(self._learner)(self.stages_, self._read(self._rows(X))))
 
     def staged_predict(self, X):
         """Yields the numbers [N] of the first stage, of the first two, and so on."""
@@ -235,7 +241,7 @@ class AdaBoostRegressor(plain.Numbers, _AdaBoost):
         X, weight = self._read(self._rows(X)), self.stages_.weight
         for t in range(len(weight)):
             first = self.stages_._replace(weight=np.where(np.arange(len(weight)) <= t, weight, 0))
-            yield np.asarray(_median(self._learner())(first, X))
+            yield np.asarray(_median(self._learner)(first, X))
 
 
 def _weak(learner, counts=0):

@@ -28,8 +28,9 @@ class _CatBoosting(_Oblivious):
     words. A missing one is a category of its own. Columns of at most one_hot_max_size categories are told apart one by
     one; others become statistics of y in the rows before, in a random order, or with has_time in the given one; with
     max_ctr_complexity=2 their pairs do so too (see research/trees/categorical.py). A category that training rows lack
-    has no rows, so that its statistics are the prior. "auto": learning_rate by rows and trees; 10 leaf_iterations for
-    two classes, else 1; for more classes a bagging_temperature of 1, otherwise a subsample of 0.8, from 100 rows on.
+    has no rows, so that its statistics are the prior. Two classes start from their log-odds, which CatBoost does not.
+    "auto": learning_rate by rows and trees; 10 leaf_iterations for two classes, else 1; for more classes a
+    bagging_temperature of 1, otherwise a subsample of 0.8, from 100 rows on.
     """
 
     _ranges = RANGES | {"one_hot_max_size": (WHOLE, 0, None, "left"), "max_ctr_complexity": (WHOLE, 1, 2, "both")}

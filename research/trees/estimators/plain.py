@@ -10,9 +10,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from research.errors import UserError
+from research.errors import UserError, nearest
 from research.trees import cart
 from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, located
+from research.trees.impurity import CRITERIA
 
 RANGES = {  # of parameters, as base.RANGES; those that may be shares of rows or features are looked at in `options`
     "max_depth": (WHOLE, 1, None, "left"),
@@ -98,6 +99,9 @@ def options(model, rows, features):
             return value
         raise UserError(f"{name} is {value!r}; it must be a whole number, or a share above 0 and up to 1.")
 
+    known = [name for name, of in CRITERIA.items() if of.classes is not model._numeric]
+    if model.criterion not in known:  # one of the other kind would take numbers for classes, or classes for numbers
+        raise UserError(f"the criterion is '{model.criterion}'; {nearest(model.criterion, known)}")
     given = {name: getattr(model, name) for name in cart.Options._fields} | {
         "min_samples_split": number("min_samples_split", rows, lambda n: max(2, math.ceil(n))),
         "min_samples_leaf": number("min_samples_leaf", rows, math.ceil),

@@ -184,7 +184,8 @@ class _XGBoost(Boosting):
 
     @property
     def feature_importances_(self):
-        """[F], each feature's share of the gain, or of the absolute weights of booster "gblinear"."""
+        """[F], each feature's share of the total gain (XGBoost's own default is the mean gain of a split), or of the
+        absolute weights of booster "gblinear"."""
         if not self._is_linear():
             return super().feature_importances_
         sizes = np.abs(np.asarray(self.ensemble_.linear.weights)).sum(axis=1)
