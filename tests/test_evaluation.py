@@ -9,7 +9,15 @@ import ml_collections
 import numpy as np
 import pytest
 
-from configs import activations_mlp, glow_digits, jet_imagenet64, rectified_flow_toy2d, spline_toy2d
+from configs import (
+    activations_mlp,
+    catboost_adult,
+    glow_digits,
+    jet_imagenet64,
+    random_forest_digits,
+    rectified_flow_toy2d,
+    spline_toy2d,
+)
 from research import evaluation, experiment, sampling, sweep, workdir
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
@@ -98,7 +106,8 @@ def test_an_experiment_fills_in_what_the_data_say():
 
 @pytest.mark.parametrize("field", experiment.AT_LEAST)
 def test_counts_below_their_least(field):
-    modules = rectified_flow_toy2d, activations_mlp, glow_digits, spline_toy2d, jet_imagenet64
+    flows = glow_digits, spline_toy2d, jet_imagenet64
+    modules = rectified_flow_toy2d, activations_mlp, *flows, random_forest_digits, catboost_adult
     configs = [module.get_config("tiny") for module in modules]
     config = next(c for c in configs if field in workdir.flatten(c.to_dict()))
     config = sweep.override(config, {field: experiment.AT_LEAST[field] - 1})

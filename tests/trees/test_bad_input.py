@@ -121,7 +121,7 @@ def test_eval_sets_that_cannot_be(case):
 
 DOMAINS = {
     "logistic": (put(LABELS, 4, 2), "y is 2.0 in row 4; logistic needs 0 or 1"),
-    "poisson": (-Y, "poisson needs counts"),
+    "poisson": (-Y, "poisson needs numbers from 0"),
     "exponential": (Y, "exponential needs 0 or 1"),
     "softmax:classes=3": (np.arange(20) % 4, "y is 3 in row 3; softmax needs 0 to 2"),
     "multi_squared:outputs=2": (Y, "needs a label a row"),
