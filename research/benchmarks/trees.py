@@ -71,8 +71,13 @@ def mesh():
 
 
 def on_accelerator():
-    """Whether ours run on one; peers then have all cores."""
+    """Whether ours run on one."""
     return jax.default_backend() != "cpu"
+
+
+def threads():
+    """How many peers have: all there are beside an accelerator."""
+    return os.cpu_count() if on_accelerator() else THREADS
 
 
 def binned(work, x, y):
@@ -107,7 +112,7 @@ def trained(work, peers):
 
     A tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
     """
-    work = work._replace(threads=os.cpu_count()) if on_accelerator() else work
+    work = work._replace(threads=threads())
     few, more = (2, 12) if work.classes else (10, 60) if work.rows < 100_000 else (4, 24)
     x, y = tree_peers.table(work)
     fits = {name: make(work, x, y)[0] for name, make in peers.items()}
@@ -171,7 +176,7 @@ def predicted(peers):
     of = ensemble.collect(grown, borders, [0.0], objective.name)
     rows, calls = tree_peers.table(PREDICTED._replace(rows=PREDICTED_ROWS), 1)[0], {}
     for name, make in peers.items():
-        fit, predict = make(PREDICTED, x, y)
+        fit, predict = make(PREDICTED._replace(threads=threads()), x, y)
         calls[name] = functools.partial(predict, fit(PREDICTED_TREES), rows)
     times = turns({"ours": lambda: prediction.predict_raw(of, rows), **calls}, rest=0.3)
     own = times.pop("ours")
@@ -207,5 +212,4 @@ def main():
             raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
     peers, versions = tree_peers.here()
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
-    threads = os.cpu_count() if on_accelerator() else THREADS
-    return result | {"threads": threads, "peers": versions} | {name: ROWS[name](peers) for name in wanted}
+    return result | {"threads": threads(), "peers": versions} | {name: ROWS[name](peers) for name in wanted}

@@ -159,12 +159,6 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         rest = (num_leaves, l2, options.leaf_method, options.leaf_iterations)
         return leaves.leaf_values(objective, *rows, *rest, **sums, l1=l1)
 
-    def heavy(values, cover, outputs):
-        """Values [M, k], 0 in a root whose mean Hessian is below least_weight, as XGBoost's; children never are."""
-        if not (by_level and options.hessian_score) or options.leaf_method == "exact":
-            return values
-        return jnp.where((cover / outputs >= options.tree.least_weight)[:, None], values, 0)
-
     def tree_of(g, w, sample, key, number):
         """(Tree, leaf [N]) of number `number`."""
         if isinstance(codes, exact.Columns):
@@ -193,7 +187,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
                 g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
             sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
             values = rounded(leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * rate)
-            values = heavy(values, sums[:, 2], 1)
+            values = heavy(values, sums[:, 2], options, 1)
             return tree, values, sums[:, 2], values[leaf, 0]
 
         if options.per_output:
@@ -202,7 +196,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
         tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
         values = rounded(leaf_values(state.score, leaf, inside) * rate)
         cover = leaf_total(covering.sum(1), leaf, num_leaves)
-        values = heavy(values, cover, objective.outputs)
+        values = heavy(values, cover, options, objective.outputs)
         found = (*tree, values, cover)
         return values[leaf], jax.tree.map(lambda x: x[None], found) if by_level else found
 
@@ -227,6 +221,15 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
     if options.parallel > 1:
         found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found._replace(loss=None))._replace(loss=found.loss)
     return state, found
+
+
+def heavy(values, cover, options, outputs):
+    """Values [M, k] of levelwise trees, 0 in a root whose mean Hessian is below least_weight, as XGBoost's; children
+    never are so light. cover [M]: the sum of Hessians over rows and outputs. Of other trees all values."""
+    by_hessians = isinstance(options.tree, levelwise.Options) and options.hessian_score
+    if not by_hessians or options.leaf_method == "exact":
+        return values
+    return jnp.where((cover / outputs >= options.tree.least_weight)[:, None], values, 0)
 
 
 def rounded(x):

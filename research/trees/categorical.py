@@ -137,13 +137,9 @@ def borders_of(encoder, x, borders="greedy_log_sum", border_count=254, weight=No
 
 def classes_of(objective):
     """How many classes an objective tells apart, or None where its targets are numbers."""
-    return (
-        2
-        if objective.name in ("logistic", "exponential")
-        else objective.outputs
-        if "softmax" in objective.name
-        else None
-    )
+    if objective.name in ("logistic", "exponential"):
+        return 2
+    return objective.outputs if "softmax" in objective.name else None
 
 
 def _whole(column, f):

@@ -13,7 +13,7 @@ from jax import lax
 
 COUNT_BITS = 24  # of the word that gradient and count share
 ONE_WORD_ROWS = 2 ** (COUNT_BITS - 1)
-COPIES = 256  # tables of a GPU, times leaves
+COPIES, MOST = 256, 64  # tables of a GPU: so many over the number of leaves, and at most
 CHUNK = 2**15  # rows of one matrix product; the sum of 2^15 signed bytes is an int32
 
 
@@ -161,7 +161,7 @@ def by_atomics(codes, leaf, packed, num_bins, num_leaves, finish):
     """`each` for GPUs: one scatter over rows and features, into several tables where there are few leaves, so that
     fewer threads add to one place at a time."""
     (features, rows), one = codes.shape, num_bins * num_leaves
-    copies, size = max(1, COPIES // num_leaves), features * one
+    copies, size = min(MOST, max(1, COPIES // num_leaves)), features * one
     key = codes.astype(jnp.int32) * num_leaves + leaf + one * jnp.arange(features, dtype=jnp.int32)[:, None]
     key += size * (jnp.arange(rows, dtype=jnp.int32) % copies)
     words = jnp.broadcast_to(packed.words, (features, *packed.words.shape))
@@ -217,7 +217,7 @@ def each(codes, leaf, packed, num_bins, num_leaves, finish=lambda sums: sums, pa
 
     ways = {"cpu": lowered(by_scatter, pairs), "default": lowered(by_product)}
     # Integers alone: to add floats in place takes a GPU long in some versions, and gives other bits each time.
-    if packed.places and len(codes) * num_bins * num_leaves * COPIES < 2**31:
+    if packed.places and len(codes) * num_bins * num_leaves * MOST < 2**31:
         ways["cuda"] = lowered(by_atomics)
     return lax.platform_dependent(codes, leaf, packed.words, **ways)
 

@@ -46,6 +46,7 @@ CASES = {  # options, targets, weights, whether all bits are the same
     "weighted": ({"objective": "logistic"}, (Y > 0) * 1.0, W, True),
     "classes": ({"objective": "softmax:classes=3,factor=2"}, np.digitize(Y, [-1, 1]), None, False),
     "mart": ({"newton": False, "leaf_method": "gradient", "min_data_in_leaf": 20, "missing": "max"}, Y, None, True),
+    "light": ({"min_child_weight": 1e4}, Y, None, True),
     "drawn": ({"objective": "poisson"} | DRAWN, np.abs(Y).round(), None, True),
 }
 
