@@ -7,6 +7,7 @@ ENSEMBLES_ROWS picks rows of ROWS by their names, with commas between.
 import functools
 import os
 import statistics
+import sys
 import time
 
 import jax
@@ -37,14 +38,14 @@ def made():
     return datasets.make_classification(100_000, 20, n_informative=10, random_state=0)
 
 
-def turns(x, y, make):
+def turns(x, y, make, rounds=None):
     """{contestant: {"s", "first_s" with what is compiled, "accuracy" on a fifth}} of estimators that take turns.
 
     make: {name: function of none -> estimator}, ours first; its row has the ratios to the others.
     """
     train, test, y_train, y_test = model_selection.train_test_split(x, y, test_size=0.2, random_state=0)
     times, rows = {name: [] for name in make}, {name: {} for name in make}
-    for _ in range(ROUNDS + 1):
+    for _ in range((rounds or ROUNDS) + 1):
         for name, one in make.items():
             begin = time.perf_counter()
             fitted = one().fit(train, y_train)
@@ -61,7 +62,8 @@ def forest(table, binned):
     """Forests of TREES trees: binned and 16 deep at most, or on the values themselves and grown until pure."""
     options = {"n_estimators": TREES, "max_features": "sqrt", "max_depth": 16 if binned else None, "random_state": 0}
     ours = functools.partial(estimators.RandomForestClassifier, border_count=254 if binned else None, **options)
-    return turns(*table(), {"ours": ours, "sklearn": lambda: ensemble.RandomForestClassifier(n_jobs=2, **options)})
+    contestants = {"ours": ours, "sklearn": lambda: ensemble.RandomForestClassifier(n_jobs=2, **options)}
+    return turns(*table(), contestants, rounds=1 if table is made else None)  # minutes each
 
 
 def adaboost():
@@ -136,4 +138,8 @@ def main():
         if name not in ROWS:
             raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
-    return result | {name: ROWS[name]() for name in wanted}
+    for name in wanted:
+        begin = time.perf_counter()
+        result[name] = ROWS[name]()
+        print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+    return result

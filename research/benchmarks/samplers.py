@@ -66,8 +66,9 @@ def turns(calls):
 
 
 def ratio(times, others, scale=1.0):
-    """The median and quartiles of times over scale x others, turn by turn."""
-    low, middle, high = statistics.quantiles([a / (scale * b) for a, b in zip(times, others)], n=4)
+    """The median and quartiles of times over scale x others, turn by turn; of one turn three times its own."""
+    ratios = [a / (scale * b) for a, b in zip(times, others)]
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"ratio": middle, "quartiles": [low, high]}
 
 

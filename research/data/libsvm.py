@@ -6,6 +6,7 @@ A value that is not written is missing, as XGBoost takes it. Entry points: `load
 import io
 import itertools
 import pathlib
+import re
 
 import numpy as np
 from sklearn.datasets import load_svmlight_file
@@ -57,7 +58,8 @@ def blocks(path, columns=None, first=0, absent=np.nan, rows=ROWS):
     for y, w, row, index, value in _parsed(path, rows):
         if len(index) and not first <= index.min() <= index.max() < columns + first:
             bad = index.min() if index.min() < first else index.max()
-            raise UserError(f"{path} has the index {bad}; of {columns} columns they go from {first}.")
+            place = f"{path}, line {_line(path, bad)}"
+            raise UserError(f"{place} has the index {bad}; of {columns} columns they go from {first}.")
         x = np.full((len(y), columns), absent, np.float32)
         x[row, index - first] = value
         yield (x, y) if w is None else (x, y, w)
@@ -67,6 +69,13 @@ def _extent(path):
     """(lowest, highest index) of a file; (1, -1) of one with no index."""
     ends = [(index.min(), index.max()) for *_, index, _ in _parsed(path, ROWS) if len(index)]
     return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (1, -1)
+
+
+def _line(path, index):
+    """The number of the first line of a file that has this index."""
+    found = re.compile(rb"[^#]*\s0*%d:" % index)
+    with open(path, "rb") as file:
+        return next(number for number, line in enumerate(file, 1) if found.match(line))
 
 
 def _parsed(path, rows):

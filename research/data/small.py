@@ -63,13 +63,14 @@ def load(config):
     A tenth is held out by `config.seed`, spread over the targets in order, so that each class of two rows or more
     stays in training. Raises UserError for an unknown table, and for files that are missing or damaged.
     """
-    x, y, names, _, _ = read(config.dir, config.table)
+    x, y, names, categorical, _ = read(config.dir, config.table)
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     out = np.arange(len(y)) % 10 == rng.integers(10)
     train, test = np.sort(order[~out]), np.sort(order[out])
-    return Dataset(from_arrays(x[train], y=y[train]), from_arrays(x[test], y=y[test]), x.shape[1:], feature_names=names)
+    parts = (from_arrays(x[rows], y=y[rows]) for rows in (train, test))
+    return Dataset(*parts, x.shape[1:], feature_names=names, categorical=categorical)
 
 
 def read(where, table):

@@ -15,20 +15,25 @@ from research.trees.options import DEEPEST
 
 PROGRAM = "ensembles"  # what trains it
 OF_TREES = dict(feature="int32", border="float32", missing_right="bool", left="int32", gain="float32")
-LOSSES = {"adaboost": lambda margin: jnp.exp(-margin), "logitboost": lambda margin: jax.nn.softplus(-2 * margin)}
+LOSSES = {  # of margins y F [B]; the log of AdaBoost's, as exp(-y F) may be beyond float32 on rows that are held out
+    "adaboost": lambda margin: jax.nn.logsumexp(-margin) - jnp.log(len(margin)),
+    "logitboost": lambda margin: jax.nn.softplus(-2 * margin).mean(),
+}
 
 
 def make(config, data_shape):
     """Model of rows [F], from the `model` section: it predicts F [B, 1], which is half of the log-odds of class 1.
 
-    params are arrays of a Forest, a stage a tree. The loss is exp(-y F), or LogitBoost's log(1 + exp(-2 y F)), y = -1
-    or 1; accuracy beside it. Raises UserError.
+    params are arrays of a Forest, a stage a tree. The loss is the log of the mean of exp(-y F), or LogitBoost's mean of
+    log(1 + exp(-2 y F)), y = -1 or 1; accuracy beside it. Raises UserError.
     """
     fields = config.model
     if len(data_shape) != 1:
         raise UserError(f"trees take rows of a table, not examples of shape {data_shape}: choose another data.name.")
     if fields.algorithm not in LOSSES:
         raise UserError(f"model.algorithm is '{fields.algorithm}'; {nearest(fields.algorithm, LOSSES)}")
+    if fields.algorithm == "logitboost" and fields.resample:
+        raise UserError(f"model.resample is {fields.resample}, and LogitBoost draws no rows: set it to False.")
     if is_known(fields.label_noise) and not 0 <= fields.label_noise <= 1:
         raise UserError(f"model.label_noise is {fields.label_noise}; it is a share, from 0 to 1.")
     if is_known(fields.learning_rate) and not fields.learning_rate > 0:
@@ -98,5 +103,5 @@ def _labels(batch):
 
 
 def _measured(fields, score, y):
-    """(mean loss, share that is wrong) of scores F [B] of labels y [B]."""
-    return LOSSES[fields.algorithm](jnp.where(y > 0, score, -score)).mean(), jnp.mean((score > 0) != (y > 0))
+    """(loss, share that is wrong) of scores F [B] of labels y [B]."""
+    return LOSSES[fields.algorithm](jnp.where(y > 0, score, -score)), jnp.mean((score > 0) != (y > 0))

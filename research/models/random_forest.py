@@ -52,7 +52,10 @@ def method(config, dataset):
     x, y = np.asarray(flat(table["x"])), table.get("condition", table.get("y"))
     rows, features = x.shape
     options = options_of(fields, features, rows)
-    if dataset.num_classes and is_of_classes(fields):
+    if dataset.num_classes:
+        if not is_of_classes(fields):
+            of = f"model.criterion is '{fields.criterion}', and data.name '{config.data.name}' has classes"
+            raise UserError(f"{of}; {nearest(fields.criterion, [name for name in CRITERIA if CRITERIA[name].classes])}")
         y = np.eye(dataset.num_classes)[y]
     ready = binned.columns(x, fields.border_count) if fields.border_count else cart.columns(x)
     aims = cart.targets(y, fields.criterion)

@@ -20,6 +20,7 @@ from research.trees import binned, blocks, cart
 from research.trees.impurity import CRITERIA
 
 CELLS, TREES = 2**25, 32  # of a table's entries times trees, and trees, that grow at once: at most
+ROOM = 2**16  # nodes that those have memory for, at least; more than is used takes time
 
 
 class Options(NamedTuple):
@@ -79,19 +80,24 @@ def fit(x, ready, aims, options, num_trees, key, *, weight=None, counts=None, le
     """
     rows, weight = len(aims.y), blocks.weights(np.ones(len(aims.y)) if weight is None else weight, len(aims.y))
     here = np.flatnonzero(weight)
-    total = total_of(options, ready, weight * (len(here) if counts is None else np.max(counts)))
+    total = total_of(options, ready, weight, counts)
     devices = devices or _processor()
     workers = threads or (os.cpu_count() if devices[0].platform == "cpu" else len(devices))
     size = min(TREES, max(CELLS // sum(leaf.size for leaf in jax.tree.leaves(ready)), 1), -(-num_trees // workers))
     size = 1 if options.per_tree else -(-num_trees // -(-num_trees // size))  # all chunks are of one size
     copies = [jax.device_put((ready, aims, jnp.asarray(weight, jnp.float32), jnp.asarray(x)), to) for to in devices]
-    run = _compiled(options, total, rows, left)
+    most, classes = cart.room(options.tree, size, rows), CRITERIA[options.tree.criterion].classes
+    room = [min(most, max(size * rows // 2, ROOM)) if classes else most]  # seldom too little; then they grow anew
 
     def chunk(i, device=0, several=0):
         numbers = np.arange(i * size, (i + 1) * size)
         given = None if counts is None else np.asarray(counts, np.float32)[numbers % num_trees]
         with jax.enable_x64(True), jax.default_device(devices[device]):
-            trees, votes = run(*copies[device], key, numbers, several, here, given)
+            args = *copies[device], key, numbers, several, here, given
+            trees, votes = _compiled(options, total, rows, left, room[0])(*args)
+            if trees.size + 1 >= len(trees.tree) < most:
+                room[0] = most
+                trees, votes = _compiled(options, total, rows, left, most)(*args)
         value, (out, leaf) = np.asarray(trees.value), map(np.asarray, votes or ([], []))
         said = [(rest := np.flatnonzero(out[t]), value[leaf[t][rest]]) for t in range(several if left else 0)]
         return _used(trees, several, i * size), said
@@ -118,19 +124,22 @@ def _processor():
         return jax.devices()
 
 
-def total_of(options, ready, most):
-    """The `total` of cart.grow, or None, where a row weighs `most` [N] at the most.
+def total_of(options, ready, weight, counts=None):
+    """The `total` of cart.grow, or None, for weight [N] and counts as `fit` takes them.
 
     Raises UserError for bad weights, and for options that do not fit Columns.
     """
-    rows, size = len(most), options.size
+    rows, size = len(weight), options.size
     if size is not None and not 1 <= size <= rows:
         raise UserError(f"a tree is to draw {size} rows; the table has {rows}: draw 1 to {rows}.")
     if isinstance(ready, binned.Columns) and options.tree.splitter != "best":
         raise UserError("borders by chance are drawn among all values: leave border_count out, or choose 'best'.")
     cart.check(options.tree, ready)
     quick = CRITERIA[options.tree.criterion].classes or isinstance(ready, binned.Columns)
-    total = cart.whole(most, rows)
+    if counts is not None:
+        total = cart.whole(weight * np.max(counts), rows)
+    else:
+        total = cart.whole(weight, rows, np.count_nonzero(weight) if options.bootstrap else None)
     return total if quick and not options.balanced else None
 
 
@@ -201,14 +210,14 @@ def rest(trees, x, count):
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(options, total, rows, left):
+def _compiled(options, total, rows, left, room):
     """A chunk of trees under jit, kept for the next call: (cart.Trees, (which rows each left out, where they rest))."""
 
     def run(ready, aims, weight, x, key, numbers, several, here, given):
         counts, keys = draw(key, numbers, rows, options, here)
         counts = counts if given is None else given
         counts = jnp.where((jnp.arange(len(numbers)) < several)[:, None], counts, 0)
-        trees = grow(ready, aims, counts, keys, options, total, weight=weight)
+        trees = grow(ready, aims, counts, keys, options, total, room, weight)
         return trees, (counts == 0, rest(trees, x, len(numbers))) if left else ()
 
     return jax.jit(run, compiler_options=cart.ONE_THREAD)

@@ -73,10 +73,7 @@ def grow(ready, aims, weight=None, key=None, *, options, total=None, capacity=No
         raise UserError(f"the splitter is '{options.splitter}'; on binned columns it must be 'best'.")
     if CRITERIA[options.criterion].medians:
         raise UserError(f"the criterion is '{options.criterion}', whose medians bins do not have; take cart.columns.")
-    if capacity is None:
-        capacity = trees * (2 * (rows // max(options.min_samples_leaf, 1)) + 1)
-        if options.max_depth is not None and options.max_depth < 30:
-            capacity = min(capacity, trees * (2 ** (options.max_depth + 1) - 1))
+    capacity = capacity or cart.room(options, trees, rows)
     if options.max_features == features:
         options = options._replace(max_features=None)
     task, state = begin(ready, aims, weight, key, options, total, capacity)
@@ -241,9 +238,11 @@ def finish(task, state):
     nodes, (least, most), bits = state.nodes, task.columns.ends, task.bits
     criterion = CRITERIA[task.options.criterion]
     code, outputs = (1 << bits) - 1, len(task.split([jnp.zeros(1)] * task.words)[1])
+    size = min(NODES, task.capacity)
 
     def tile(at, trees):
-        node = jax.tree.map(lambda x: cut(x, at, NODES), nodes)
+        at = jnp.minimum(at, task.capacity - size)
+        node = jax.tree.map(lambda x: cut(x, at, size), nodes)
         inner, feature = node.left > 0, node.number >> bits + 1
         low, high = (
             take(x.reshape(-1), feature * task.bins + jnp.where(inner, c, 0))
@@ -263,6 +262,6 @@ def finish(task, state):
         return [lax.dynamic_update_slice_in_dim(t, n.astype(t.dtype), at, 0) for t, n in zip(trees, new)]
 
     kinds = jnp.int32, jnp.int32, jnp.float32, bool, jnp.int32, *(jnp.float32,) * 4
-    empty = [jnp.zeros((task.places, outputs) if i == 5 else task.places, kind) for i, kind in enumerate(kinds)]
-    trees = tiles(0, state.last, NODES, tile, empty)
-    return cart.Trees(*(t[: task.capacity] for t in trees), state.last, state.depth)
+    empty = [jnp.zeros((task.capacity, outputs) if i == 5 else task.capacity, kind) for i, kind in enumerate(kinds)]
+    trees = tiles(0, state.last, size, tile, empty)
+    return cart.Trees(*trees, state.last, state.depth)

@@ -186,18 +186,18 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
             if inside is not None:
                 g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
             sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
-            values = rounded(leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1) * rate)
-            values = heavy(values, sums[:, 2], options, 1)
+            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1)
+            values = rounded(bounded(values, sums[:, 1:2], options) * rate)
             return tree, values, sums[:, 2], values[leaf, 0]
 
         if options.per_output:
             tree, values, cover, added = lax.map(of_output, jnp.arange(objective.outputs))
             return added.T, (*tree, values, cover)
         tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
-        values = rounded(leaf_values(state.score, leaf, inside) * rate)
-        cover = leaf_total(covering.sum(1), leaf, num_leaves)
-        values = heavy(values, cover, options, objective.outputs)
-        found = (*tree, values, cover)
+        cover = leaf_total(covering, leaf, num_leaves)
+        weights = cover if inside is None else leaf_total(jnp.where(inside[:, None], h, 0), leaf, num_leaves)
+        values = rounded(bounded(leaf_values(state.score, leaf, inside), weights, options) * rate)
+        found = (*tree, values, cover.sum(1))
         return values[leaf], jax.tree.map(lambda x: x[None], found) if by_level else found
 
     def step(state, _):
@@ -223,13 +223,15 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
     return state, found
 
 
-def heavy(values, cover, options, outputs):
-    """Values [M, k] of levelwise trees, 0 in a root whose mean Hessian is below least_weight, as XGBoost's; children
-    never are so light. cover [M]: the sum of Hessians over rows and outputs. Of other trees all values."""
+def bounded(values, weights, options):
+    """Values [M, k] of leaves by XGBoost's bounds: 0 of an output whose weights [M, k], sums of Hessians, are below
+    least_weight, as a root's or one of several outputs' may be, and most_step at most. Of other trees all values."""
     by_hessians = isinstance(options.tree, levelwise.Options) and options.hessian_score
     if not by_hessians or options.leaf_method == "exact":
         return values
-    return jnp.where((cover / outputs >= options.tree.least_weight)[:, None], values, 0)
+    values = jnp.where(weights >= options.tree.least_weight, values, 0)
+    most = options.tree.most_step
+    return values if oblivious.off(most, 0) else jnp.clip(values, -most, most)
 
 
 def rounded(x):

@@ -171,16 +171,22 @@ def check(options, ready):
         raise UserError("the splitter 'random' takes no missing values; fill them, or choose 'best'.")
 
 
-def whole(weight, rows):
+def whole(weight, rows, draws=None):
     """What the sum of weights [N] is not above if they are whole numbers, else None; one of few, for few compilations.
 
-    Raises UserError for what cannot be weights.
+    draws: the sum is that of so many rows drawn with replacement. Raises UserError for what cannot be weights.
     """
     weight = blocks.weights(weight, rows)
     if not weight.any():
         raise UserError("all weights are 0; give at least one row a positive weight.")
-    total = int(weight.sum())
+    total = int(weight.sum() if draws is None else weight.max() * draws)
     return 2 ** total.bit_length() - 1 if (weight == np.floor(weight)).all() and total < 2**BITS else None
+
+
+def room(options, trees, rows):
+    """How many nodes so many trees on so many rows have at most."""
+    each = 2 * (rows // max(options.min_samples_leaf, 1)) + 1
+    return trees * min(each, 2 ** (min(options.max_depth or 30, 30) + 1) - 1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -201,11 +207,7 @@ def grow(ready, aims, weight=None, key=None, *, options, total=None, capacity=No
     rows, trees = ready.x.shape[1], 1 if weight is None else len(weight)
     if 2 * len(ready.x) * (trees + 1) * (rows + 2**12) >= 2**31:
         raise UserError(f"{trees} trees on {rows} rows and {len(ready.x)} columns are too many at once; take fewer.")
-    if capacity is None:
-        least = max(options.min_samples_leaf, 1)
-        capacity = trees * (2 * (rows // least) + 1)
-        if options.max_depth is not None and options.max_depth < 30:
-            capacity = min(capacity, trees * (2 ** (options.max_depth + 1) - 1))
+    capacity = capacity or room(options, trees, rows)
     if options.max_features == ready.ends.shape[1]:
         options = options._replace(max_features=None)
     nodes, value, cover, impurity, size, depth = presorted.grow(ready, aims, weight, key, options, total, capacity)

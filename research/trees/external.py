@@ -275,8 +275,8 @@ def _values(task, sums, tops):
     tree, k = task.options.tree, len(tops.g)
     sums = (sums * _fixed(task, jnp.zeros((0, sums.shape[1]), jnp.float32), tops)[1]).astype(jnp.float32)
     rate = lax.optimization_barrier(jnp.float32(task.options.rate))
-    values = leaves.newton(sums[:, :k], sums[:, k:-1], tree.l2, tree.l1) * rate
-    return boosting.heavy(values, sums[:, -1], task.options, k), sums[:, -1]
+    values = leaves.newton(sums[:, :k], sums[:, k:-1], tree.l2, tree.l1)
+    return boosting.bounded(values, sums[:, k:-1], task.options) * rate, sums[:, -1]
 
 
 def _keep(path, digest, trees, score):

@@ -22,8 +22,9 @@ class Options(NamedTuple):
     l2: float = 1.0  # lambda
     l1: float = 0.0  # alpha
     least_gain: float = 1e-6  # gamma; XGBoost takes 0 for this
-    least_weight: float = 1.0  # min_child_weight, of a child's weights or Hessians, their mean over outputs
+    least_weight: float = 1.0  # min_child_weight, of a child's weights or Hessians; see `gains` for several outputs
     least_rows: int = 1  # of a child
+    most_step: float = 0.0  # max_delta_step, of a node's value before the rate; 0: any
     tree_features: float = 1.0  # share of the features that are drawn for a tree
     level_features: float = 1.0  # share of those that are drawn for a level
     node_features: float = 1.0  # share of those that are drawn for a node
@@ -131,17 +132,27 @@ def best(packed, sums, options, counted):
 
 
 def gains(packed, left, whole, options, counted):
-    """What a split gains, -inf where there may be none, of the sums [..., C] of words over the left child and both."""
+    """What a split gains, -inf where there may be none, of the sums [..., C] of words over the left child and both.
+
+    Where each output has Hessians of its own, one that has less than the least weight in a child is left out there, as
+    it is of XGBoost's vectors: the child is there all the same.
+    """
 
     def side(sums):
         """(score [...], whether these rows may be a child)."""
         g, w = histogram.unpack(packed, sums[..., :-1] if counted else sums)
-        square = jnp.maximum(jnp.abs(g) - options.l1, 0) ** 2
-        score = jnp.where(w > 0, square / jnp.where(w > 0, w + options.l2, 1), 0).sum(-1)
-        weight = w.mean(-1)
-        may = (weight > 0) & (weight >= options.least_weight)
+        heavy = (w > 0) & (w >= options.least_weight)
+        several, scale = w.shape[-1] > 1, jnp.where(w > 0, w + options.l2, 1)
+        pull = jnp.maximum(jnp.abs(g) - options.l1, 0)
+        if off(options.most_step, 0):
+            score = pull**2 / scale
+        else:
+            step = jnp.minimum(pull / scale, options.most_step)
+            score = pull * step if several else 2 * jnp.abs(g) * step - scale * step**2
+        score = jnp.where(heavy if several else w > 0, score, 0).sum(-1)
+        may = (w > 0).any(-1) if several else heavy[..., 0]
         if not any_number(options):
-            may &= (sums[..., -1] if counted else weight) >= options.least_rows
+            may &= (sums[..., -1] if counted else w.mean(-1)) >= options.least_rows
         return score, may
 
     (score, may), (more, may_too), (whole, _) = side(left), side(whole - left), side(whole)

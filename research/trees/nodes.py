@@ -58,7 +58,7 @@ class Nodes(NamedTuple):
     sums: tuple  # of words
     moment: jax.Array
     rows: jax.Array  # their number
-    least: jax.Array  # label, and greatest
+    least: jax.Array  # label, and greatest; not of classes
     most: jax.Array
     start: jax.Array  # the first position; NEVER where nothing is to be split
     side: jax.Array  # f32: 1 where its rows go left and are to be split further, SIDE where right, 0 to be dropped

@@ -50,6 +50,7 @@ def options_of(config):
         least_gain=_at_least(config.gamma, LEAST_GAIN) if config.newton else config.gamma,
         least_weight=config.min_child_weight,
         least_rows=config.min_data_in_leaf,
+        most_step=getattr(config, "max_delta_step", 0.0),
         node_features=config.colsample_bynode,
         cuts=cuts_of(config),
         bins=getattr(config, "border_count", 255) + 1,

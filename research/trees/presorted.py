@@ -51,8 +51,9 @@ def open_nodes(task, state):
         nodes, before = carry
         ids = places(at, NODES)
         rows, least, most, tree = (cut(x, at, NODES) for x in (nodes.rows, nodes.least, nodes.most, nodes.tree))
-        own, _ = task.split([cut(x, at, NODES) for x in nodes.sums])
-        split = (ids < state.last) & (rows >= least_rows) & (least < most)
+        own, sums = task.split([cut(x, at, NODES) for x in nodes.sums])
+        split = (ids < state.last) & (rows >= least_rows)
+        split &= sum((s > 0).astype(jnp.int32) for s in sums) > 1 if task.criterion.classes else least < most
         split &= own >= 2 * options.min_weight_fraction_leaf * take(task.weight, tree)
         if options.max_depth is not None:
             split &= state.depth < options.max_depth
@@ -273,8 +274,9 @@ def send(task, state):
 
         sums = tuple(add(s, take(word, base + row)) for s, word in zip(sums, task.words))
         moment = moment if task.moment is None else add(moment, take(task.moment, base + row))
-        label = take(task.label, row)
-        least, most = least.at[child].min(label, mode="drop"), most.at[child].max(label, mode="drop")
+        if not task.criterion.classes:
+            label = take(task.label, row)
+            least, most = least.at[child].min(label, mode="drop"), most.at[child].max(label, mode="drop")
         return put(row_node, base + row, jnp.minimum(child, task.places - 1)), sums, moment, add(count, 1), least, most
 
     start = state.row_node, nodes.sums, nodes.moment, nodes.rows, nodes.least, nodes.most

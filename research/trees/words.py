@@ -13,7 +13,8 @@ ERRORS = (TypeError, ValueError, OverflowError)  # of what is no category
 def find(x, columns=None):
     """A dict of the categories of each categorical column: of its place a dict of words to the numbers from 0 on.
 
-    x: a frame or an array [N, F]. columns: names or places; None: those of a frame's category, and those with words.
+    x: a frame or an array [N, F]. columns: names or places, or a mask [F]; None: those of a frame's category, and those
+    with words.
     Raises UserError for columns that are not there, and for what is no category: lists, and numbers that are not whole.
     """
     if not (hasattr(x, "iloc") or isinstance(x, np.ndarray)) or len(x.shape) != 2:  # others complain of the shape
@@ -24,7 +25,12 @@ def find(x, columns=None):
     if columns is None:
         places = [f for f in range(size) if _has_words(x, f)]
     else:
-        places = [_place(one, names, size) for one in ([columns] if isinstance(columns, str | int) else columns)]
+        columns = [columns] if isinstance(columns, str) or not hasattr(columns, "__iter__") else list(columns)
+        if columns and all(isinstance(one, bool | np.bool_) for one in columns):
+            if len(columns) != size:
+                raise UserError(f"the mask of categorical columns has {len(columns)} of them; the table has {size}.")
+            columns = np.flatnonzero(columns)
+        places = [_place(one, names, size) for one in columns]
     return {f: {w: i for i, w in enumerate(dict.fromkeys(_words(x, f, names)))} for f in places}
 
 

@@ -108,10 +108,10 @@ def test_mistakes_are_named(file, mistake, rows):
 
 
 def test_mistakes_of_a_whole_file_are_named(file, tmp_path, section):
-    with pytest.raises(UserError, match="has the index 3; of 2 columns they go from 0"):
-        libsvm.read(file("1 3:1\n"), columns=2)
-    with pytest.raises(UserError, match="has the index 0; of 1 columns they go from 1"):
-        libsvm.read(file("1 0:1 1:2\n"), first=1)
+    with pytest.raises(UserError, match="line 2 has the index 3; of 2 columns they go from 0"):
+        libsvm.read(file("1 1:3\n1 0:1 3:1\n1 3:1\n"), columns=2)
+    with pytest.raises(UserError, match="line 4 has the index 0; of 1 columns they go from 1"):
+        libsvm.read(file("10 1:10\n\n1 1:1 # 0:1\n1 1:2 00:1\n"), first=1)
     with pytest.raises(UserError, match=r"absent.libsvm cannot be read .*; name the file"):
         libsvm.read(tmp_path / "absent.libsvm")
     with pytest.raises(UserError, match="has weights, which a run does not take"):

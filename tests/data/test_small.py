@@ -45,6 +45,7 @@ def test_every_table(tmp_path, section, table):
     target = small.TARGETS.get(table, columns - 1)
     np.testing.assert_allclose(y, np.arange(total) % 2 if kind == "classes" else np.arange(total) + target / 10, 1e-5)
     dataset = data.load(section("small_tabular", tmp_path, table=table))
+    assert dataset.categorical == categorical
     assert dataset.shape == (kept,) and abs(dataset.test.size - total / 10) < 1
     assert sorted(np.concatenate([rows(part)[0][:, 0] for part in dataset[:2]])) == sorted(x[:, 0])
 

@@ -9,6 +9,7 @@ from configs import adaboost_adult
 from research import experiment, loop
 from research.errors import UserError
 from research.metrics_writer import read
+from research.models import adaboost
 from research.trees.estimators import AdaBoostClassifier
 
 
@@ -45,10 +46,10 @@ def test_the_loop_grows_what_the_estimator_grows(tmp_path, table, depth):
     last = [row for row in read(tmp_path / "metrics.jsonl") if "bound" in row][-1]
     np.testing.assert_allclose(last["bound"], peer.bound_[-1], rtol=1e-5)
     sign = 2.0 * table["y"] - 1
-    np.testing.assert_allclose(last["loss"], np.exp(-sign * score).mean(), rtol=1e-4)
+    np.testing.assert_allclose(last["loss"], np.log(np.exp(-sign * score).mean()), rtol=1e-4)
     np.testing.assert_allclose(last["train_error"], 1 - peer.score(table["x"], table["y"]), rtol=1e-5)
     if len(peer.bound_) == 12:  # no stage without an error
-        np.testing.assert_allclose(last["loss"], last["bound"], rtol=1e-4)
+        np.testing.assert_allclose(np.exp(last["loss"]), last["bound"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", ["adaboost", "logitboost"])
@@ -83,11 +84,19 @@ def test_the_logistic_loss_of_logitboost():
     assert metrics["train_error"] < 0.1
 
 
+def test_the_exponential_loss_of_large_scores():
+    """exp(-y F) of a row that is told wrong by 100 is beyond float32; its log is not."""
+    score, y = np.array([100, 1, -2, 90]), np.array([0, 1, 0, 0])
+    value, wrong = adaboost._measured(config().model, jnp.float32(score), y)
+    assert value == pytest.approx(100 + np.log((1 + np.exp(-10)) / 4), rel=1e-6) and wrong == 0.5
+
+
 MISTAKES = {
     "model.algorithm is 'adabost'; did you mean 'adaboost'": {"model__algorithm": "adabost"},
     "model.learning_rate is -1.0; it must be above 0": {"model__learning_rate": -1.0},
     "model.learning_rate is nan; it must be above 0": {"model__learning_rate": float("nan")},
     "model.depth is 40; it must be at most 16": {"model__depth": 40},
+    "LogitBoost draws no rows": {"model__resample": True, "model__algorithm": "logitboost"},
     "model.label_noise is 1.5; it is a share": {"model__label_noise": 1.5},
     "takes labels 0 and 1; data.name 'friedman' has others": {"data__name": "friedman"},
     "not examples of shape": {"data__name": "digits"},

@@ -72,6 +72,16 @@ ESTIMATORS = {
     "base": ("breast_cancer", {"base_score": 0.3}),
     "positive": ("breast_cancer", {"scale_pos_weight": 5.0}),
     "positive-base": ("breast_cancer", {"scale_pos_weight": 0.2, "base_score": 0.5}),
+    "raw": ("breast_cancer", {"objective": "binary:logitraw"}),
+    "raw-positive": ("breast_cancer", {"objective": "binary:logitraw", "scale_pos_weight": 3.0}),
+    "counts": ("diabetes", {"objective": "count:poisson", "base_score": 10.0}),  # so that steps end at 0.7
+    "steps": ("breast_cancer", {"max_delta_step": 0.3, "reg_alpha": 0.5}),
+    "exact-steps": ("diabetes", {"objective": "count:poisson", "max_delta_step": 0.1, "tree_method": "exact"}),
+    "vectors": ("wine", {"multi_strategy": "multi_output_tree"}),
+    "vectors-steps": (
+        "wine",
+        {"multi_strategy": "multi_output_tree", "max_delta_step": 0.3, "reg_alpha": 0.3, "min_child_weight": 3.0},
+    ),
     "stopped": ("diabetes", {"early_stopping_rounds": 5, "eval_metric": ["mae", "rmse"]}),
     "stopped-auc": ("breast_cancer", {"early_stopping_rounds": 5, "eval_metric": ["logloss", "auc"]}),
     "approx": ("diabetes", {"tree_method": "approx", "max_bin": 16, "max_depth": 3, "learning_rate": 0.1}),

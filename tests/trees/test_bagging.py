@@ -57,6 +57,27 @@ def test_a_forest_is_the_same_in_any_division(per_tree, monkeypatch):
     assert len(np.unique([alone(whole, t, X) for t in range(7)], axis=0)) == 7
 
 
+def test_trees_that_outgrow_their_memory_are_the_same(monkeypatch):
+    """Labels of chance, of which a tree has more nodes than half of the rows."""
+    label = np.random.default_rng(1).integers(0, 40, 120)
+    whole = fit(bagging.Options(GINI), 4, y=label, kind=binned, threads=1)[0]
+    monkeypatch.setattr(bagging, "ROOM", 1)
+    same(whole, fit(bagging.Options(GINI), 4, y=label, kind=binned, threads=1)[0])
+    assert (np.count_nonzero(np.asarray(whole.cover), axis=(1, 2)) > 60).all()
+
+
+def test_what_a_trees_weights_are_not_above():
+    """Whole numbers of as many bits, for draws with replacement of as many rows as have weight."""
+    ready, weight = cart.columns(X), np.repeat([0, 1, 5], 40)
+    for options, counts, bits in (
+        (bagging.Options(GINI), None, 9),  # 80 draws of 5 at most
+        (bagging.Options(GINI, bootstrap=False), None, 8),  # 240
+        (bagging.Options(GINI), np.full((2, 120), 7), 11),  # 1680
+    ):
+        assert bagging.total_of(options, ready, weight, counts) == 2**bits - 1
+    assert bagging.total_of(bagging.Options(GINI), ready, weight / 2) is None
+
+
 @pytest.mark.parametrize("size, rows", [(None, 400), (100, 400)])
 def test_the_share_left_out_is_near_1_over_e(size, rows):
     options = bagging.Options(GINI, size=size)

@@ -198,9 +198,22 @@ def test_a_saved_exponential_loss_keeps_its_probabilities(tmp_path, format):
 
 
 HOLE = np.where(np.arange(4) == 2, np.nan, X)
+TIMES = np.full((300, 4), np.datetime64("2020-01-01"))
 MISTAKES = {
     "n_estimators == 0, must be >= 1": lambda: regressor(n_estimators=0).fit(X, Y),
     "subsample == 0.0, must be > 0": lambda: regressor(subsample=0.0).fit(X, Y),
+    "subsample must be an instance of float, not NoneType; by default it is 1.0": lambda: regressor(subsample=None).fit(
+        X, Y
+    ),
+    "border_count must be an instance of int": lambda: regressor(border_count=None).fit(X, Y),
+    "borders is None; give the name of a kind": lambda: regressor(borders=None).fit(X, Y),
+    "the objective is 'None'": lambda: regressor(loss=None).fit(X, Y),
+    "row 0, column 0 of the table holds .*2020-01-01.*, not a number": lambda: regressor().fit(TIMES, Y),
+    "the table holds .*2020-01-01.*, not a number": lambda: DecisionTreeRegressor().fit(X, Y).predict(TIMES),
+    "max_depth must be an instance of int, not NoneType; by default it is 3": lambda: AdaBoostRegressor(
+        max_depth=None
+    ).fit(X, Y),
+    "n_jobs must be an instance of int": lambda: RandomForestRegressor(n_jobs="all").fit(X, Y),
     "score_function is 'l1'": lambda: regressor(score_function="l1").fit(X, Y),
     "row 0, column 2 of the table is missing": lambda: regressor(missing="forbid").fit(HOLE, Y),
     "did you mean 'squared'": lambda: regressor(loss="sqared").fit(X, Y),

@@ -78,8 +78,11 @@ def plain(codes, g, w, options, missing):
     node, w = np.zeros(len(g), int), np.ones((len(g), 1)) if w is None else w
 
     def score(rows):
-        square = np.maximum(np.abs(g[rows].sum(0)) - options.l1, 0) ** 2
-        return (square / (w[rows].sum(0) + options.l2)).sum()
+        weight, pull = w[rows].sum(0), np.maximum(np.abs(g[rows].sum(0)) - options.l1, 0)
+        step = np.minimum(pull / (weight + options.l2), options.most_step or np.inf)
+        several = w.shape[1] > 1  # whose light ones are left out
+        least = pull * step if several else 2 * pull * step - (weight + options.l2) * step**2
+        return least[weight >= options.least_weight * several].sum()
 
     def split(place, rows):
         node[rows] = place
@@ -92,7 +95,7 @@ def plain(codes, g, w, options, missing):
                     parts = rows[~to], rows[to]
                     if min(map(len, parts)) < max(1, options.least_rows):
                         continue
-                    if min(w[part].mean(1).sum() for part in parts) < options.least_weight:
+                    if w.shape[1] == 1 and min(w[part].sum() for part in parts) < options.least_weight:
                         continue
                     gain = score(parts[0]) + score(parts[1]) - score(rows)
                     if gain > best[0] + 1e-9:
@@ -113,6 +116,8 @@ CASES = {
     "missing": {"depth": 4, "learn_missing": True, "least_weight": 5.0},
     "weights": {"depth": 4, "least_rows": 9, "least_weight": 12.0, "learn_missing": True},
     "Hessians": {"depth": 3, "least_weight": 20.0, "outputs": 3},
+    "steps": {"depth": 4, "most_step": 0.3, "least_weight": 5.0},
+    "steps of vectors": {"depth": 3, "most_step": 0.3, "l1": 0.7, "outputs": 2, "least_weight": 20.0},
     "float32": {"depth": 3, "exact": False},
 }
 
@@ -122,7 +127,7 @@ def test_a_plain_recursion_grows_the_same_tree(case):
     codes, g = table()
     options, rng = dict(CASES[case]), np.random.default_rng(2)
     g = np.stack([np.roll(g, k) for k in range(options.pop("outputs", 1))], 1)
-    w = rng.integers(1, 9, g.shape) / 4 if case in ("weights", "Hessians") else None
+    w = rng.integers(1, 9, g.shape) / 4 if case in ("weights", "Hessians", "steps of vectors") else None
     tree, node = grow(codes, g, w, **options)
     *wanted, rests = plain(codes, g, w, levelwise.Options(**options), 8 if "learn_missing" in options else None)
     inner = wanted[0] >= 0

@@ -119,13 +119,44 @@ def test_linear_functions(tmp_path):
     assert not hasattr(small().fit(X, y), "coef_")
 
 
-@pytest.mark.parametrize("objective", ["reg:tweedie", "reg:gamma", "count:poisson", "reg:quantileerror", None])
+SAVED = {  # objective: its parameter
+    name: {}
+    for name in (None, "reg:absoluteerror", "reg:squaredlogerror", "reg:logistic", "binary:logitraw", "reg:gamma")
+} | {
+    "count:poisson": {"max_delta_step": 0.2},
+    "reg:tweedie": {"tweedie_variance_power": 1.3},
+    "reg:quantileerror": {"quantile_alpha": 0.3},
+    "reg:pseudohubererror": {"huber_slope": 0.5},
+}
+
+
+@pytest.mark.parametrize("objective", SAVED)
 def test_a_saved_model_predicts_the_same(tmp_path, objective):
-    options = {"reg:tweedie": {"tweedie_variance_power": 1.3}, "reg:quantileerror": {"quantile_alpha": 0.3}}
-    model = small(objective=objective, **options.get(objective, {})).fit(X, Y + 2)
+    kind = XGBoostClassifier if objective == "binary:logitraw" else XGBoostRegressor
+    y = LABEL if objective == "binary:logitraw" else X[:, 0] if objective == "reg:logistic" else Y + 2
+    model = small(kind, objective=objective, **SAVED[objective]).fit(X, y)
     model.save_model(tmp_path / "model.json")
-    loaded = small().load_model(tmp_path / "model.json")
-    np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-5)
+    saved = json.loads((tmp_path / "model.json").read_text())["learner"]["objective"]["name"]
+    assert saved == objective or objective is None
+    loaded = small(kind).load_model(tmp_path / "model.json")
+    predict = "predict" if kind is XGBoostRegressor else "predict_proba"
+    np.testing.assert_allclose(getattr(loaded, predict)(X), getattr(model, predict)(X), rtol=1e-5)
+    assert loaded.ensemble_.objective.partition(":")[0] == model.ensemble_.objective.partition(":")[0]
+
+
+def test_a_raw_score_stands_for_the_probability():
+    """As XGBoost's: a label is the second where the score is above 1/2, not 0."""
+    model = small(XGBoostClassifier, objective="binary:logitraw").fit(X, LABEL)
+    score = model.decision_function(X)
+    assert (np.abs(score) < 0.5).any() and (score > 1).any()
+    np.testing.assert_array_equal(model.predict(X), np.where(score > 0.5, "yes", "no"))
+    np.testing.assert_allclose(model.predict_proba(X), np.stack([1 - score, score], 1))
+
+
+def test_an_eval_set_is_a_pair_or_a_list():
+    pair = X[:50], Y[:50]
+    both = [small().fit(X, Y, eval_set=given).evals_result_ for given in (pair, list(pair), [pair])]
+    assert both[0] == both[1] == both[2] and len(both[0]["validation_0"]["rmse"]) == 5
 
 
 MISTAKES = {
@@ -138,7 +169,15 @@ MISTAKES = {
         X, LABEL
     ),
     "the metric is 'rmsee'": lambda: small(eval_metric="rmsee").fit(X, Y),
-    "needs an eval_set": lambda: small(early_stopping_rounds=3).fit(X, Y),
+    "eval_metric is 3; give the name": lambda: small(eval_metric=3).fit(X, Y),
+    r"eval_metric is \[\]; give the name": lambda: small(eval_metric=[]).fit(X, Y),
+    "early_stopping_rounds is 3; it needs an eval_set": lambda: small(early_stopping_rounds=3).fit(X, Y),
+    "early_stopping_rounds must be an instance of int, not float; by default it is None": lambda: small(
+        early_stopping_rounds=1.5
+    ).fit(X, Y, eval_set=(X, Y)),
+    "base_score must be an instance of float": lambda: small(base_score="half").fit(X, Y),
+    "missing must be an instance of float": lambda: small(missing=None).fit(X, Y),
+    "the objective is '3'": lambda: small(objective=3).fit(X, Y),
     "eval_set must be a pair": lambda: small().fit(X, Y, eval_set=(X, Y, Y)),
     "scale_pos_weight is 2; it is of two classes": lambda: small(scale_pos_weight=2).fit(X, Y),
     "num_parallel_tree is 2; dart": lambda: small(booster="dart", num_parallel_tree=2).fit(X, Y),

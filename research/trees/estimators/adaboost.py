@@ -117,7 +117,7 @@ class AdaBoostClassifier(plain.Classes, _AdaBoost):
     def _options(self):
         if len(self.classes_) < 2:
             raise UserError("y has 1 class; give rows of two or more.")
-        self._algorithm = self.algorithm or ("adaboost" if len(self.classes_) == 2 else "samme")
+        self._algorithm = str(self.algorithm or ("adaboost" if len(self.classes_) == 2 else "samme"))
         return self._algorithm, len(self.classes_)
 
     def _classes(self):

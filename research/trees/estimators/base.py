@@ -18,7 +18,7 @@ from research.trees import blocks, explain, fitting, objectives, prediction, wat
 from research.trees.estimators import formats
 
 WHOLE, REAL = numbers.Integral, numbers.Real
-RANGES = {  # of parameters: type, least, greatest, which of the two belong to it
+RANGES = {  # of parameters, as `check` takes them
     "n_estimators": (WHOLE, 1, None, "left"),
     "learning_rate": (REAL, 0, None, "neither"),
     "max_depth": (WHOLE, 1, 16, "both"),
@@ -27,6 +27,7 @@ RANGES = {  # of parameters: type, least, greatest, which of the two belong to i
     "colsample_bylevel": (REAL, 0, 1, "right"),
     "leaf_iterations": (WHOLE, 1, None, "left"),
     "early_stopping": (WHOLE, 0, None, "left"),
+    "border_count": (WHOLE, 1, None, "left"),
 }
 ROWS = dict(dtype=np.float32, ensure_all_finite="allow-nan")  # of validate_data
 
@@ -44,10 +45,29 @@ def as_value_errors():
         raise ParameterError(str(error)) from error
 
 
+def check(model, ranges):
+    """Raises ParameterError unless parameters of an estimator are in their ranges, or their defaults, such as "auto".
+
+    ranges: of a name the type, the least and the greatest value, and which of the two belong to it.
+    """
+    given, own = model.get_params(deep=False), type(model)().get_params(deep=False)
+    for name, (kind, low, high, ends) in ranges.items():
+        value, default = given.get(name), own.get(name)
+        if value is default or (isinstance(value, str) and value == default):
+            continue
+        try:
+            check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=ends)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{str(error).rstrip('.')}; by default it is {default!r}.") from None
+
+
 @contextlib.contextmanager
 def located(x, y=None, weight=None, names=None):
     """scikit-learn's complaints inside begin with the row and column that they are about, where one can be told."""
     try:
+        dtypes = np.ravel(getattr(x, "dtypes", getattr(x, "dtype", None)))
+        if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+            raise ValueError("times are not numbers")  # which scikit-learn takes them for where all columns are
         with np.errstate(over="ignore"):  # what overflows float32 is complained of
             yield
     except ValueError as error:
@@ -74,10 +94,7 @@ class Boosting(BaseEstimator):
         """self, fitted to X [N, F], NaN where a value is missing, y [N] and weights [N]; eval_set: a pair (X, y), or a
         list of pairs, of which the last one is watched.
         """
-        given = self.get_params(deep=False)
-        for name, (kind, low, high, ends) in (RANGES | self._ranges).items():
-            if name in given:
-                check_scalar(given[name], name, kind, min_val=low, max_val=high, include_boundaries=ends)
+        check(self, RANGES | self._ranges)
         numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
         with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
             several = self._several and getattr(y, "ndim", 1) > 1 and y.shape[1] > 1
@@ -117,7 +134,9 @@ class Boosting(BaseEstimator):
     def _config(self, objective):
         """What `fitting.fit` takes for a config."""
         given, loss = self._fields(objective), getattr(objective, "name", objective).partition(":")[0]
-        leaf = given["leaf_method"]
+        leaf = str(given["leaf_method"])
+        if not hasattr(given["borders"], "__len__"):
+            raise UserError(f"borders is {given['borders']!r}; give the name of a kind, or a list of arrays.")
         own = {
             "name": self._name,
             "objective": objective,

@@ -18,23 +18,22 @@ RATES = {  # loss: (rate, a, b) where all trees are kept, and where training sto
     "softmax": ((0.07913, 0.051, 0.845), (0.10798, 0.02, 0.382)),
     "squared": ((0.04095, 0.158, 0.813), (0.0509, 0.157, 0.61)),
 }
-ANY = (object, None, None, "neither")  # checked where it is used
 
 
 class _CatBoosting(_Oblivious):
     """Boosted oblivious trees on tables that may hold words, with CatBoost's defaults.
 
-    cat_features: names or places of the columns that hold categories; None: those of a frame's category and those with
-    words. A missing one is a category of its own. Columns of at most one_hot_max_size categories are told apart one by
-    one; others become statistics of y in the rows before, in a random order, or with has_time in the given one; with
-    max_ctr_complexity=2 their pairs do so too (see research/trees/categorical.py). A category that training rows lack
-    has no rows, so that its statistics are the prior. Two classes start from their log-odds, which CatBoost does not.
+    cat_features: names or places of the columns that hold categories, or a mask of all; None: those of a frame's
+    category and those with words. A missing one is a category of its own. Columns of at most one_hot_max_size
+    categories are told apart one by one; others become statistics of y in the rows before, in a random order, or with
+    has_time in the given one; with max_ctr_complexity=2 their pairs do so too (see research/trees/categorical.py). A
+    category that training rows lack has no rows, so that its statistics are the prior. Two classes start from their
+    log-odds, which CatBoost does not.
     "auto": learning_rate by rows and trees; 10 leaf_iterations for two classes, else 1; for more classes a
     bagging_temperature of 1, otherwise a subsample of 0.8, from 100 rows on.
     """
 
     _ranges = RANGES | {"one_hot_max_size": (WHOLE, 0, None, "left"), "max_ctr_complexity": (WHOLE, 1, 2, "both")}
-    _ranges |= dict.fromkeys(("learning_rate", "leaf_iterations", "subsample", "bagging_temperature"), ANY)
     _leaves = LEAVES | {"softmax": "newton_full"}
     __doc__ += _Oblivious.__doc__
 
@@ -119,10 +118,8 @@ class _CatBoosting(_Oblivious):
             "subsample": 0.8 if loss != "softmax" and rows >= 100 and self.bagging_temperature in ("auto", 0) else 1.0,
         }
         for name, value in auto.items():
-            given = getattr(config, name)
-            if isinstance(given, str) and given != "auto":
-                raise UserError(f"{name} is '{given}'; give a number, or 'auto'.")
-            setattr(config, name, value if isinstance(given, str) else given)
+            if getattr(config, name) == "auto":
+                setattr(config, name, value)
 
     def _rows(self, X):
         with as_value_errors():

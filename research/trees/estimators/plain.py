@@ -5,17 +5,17 @@ import math
 import jax
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from research.errors import UserError, nearest
 from research.trees import cart
-from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, located
+from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, check, located
 from research.trees.impurity import CRITERIA
 
-RANGES = {  # of parameters, as base.RANGES; those that may be shares of rows or features are looked at in `options`
+RANGES = {  # see base.check; parameters that may be shares of rows or features are looked at in `options`
     "max_depth": (WHOLE, 1, None, "left"),
     "min_weight_fraction_leaf": (REAL, 0, 0.5, "both"),
     "min_impurity_decrease": (REAL, 0, None, "left"),
@@ -24,15 +24,13 @@ RANGES = {  # of parameters, as base.RANGES; those that may be shares of rows or
 
 
 class Plain(BaseEstimator):
-    """Mistakes raise ValueError or TypeError. A subclass has `_ranges` of its parameters, with None also allowed."""
+    """Mistakes raise ValueError or TypeError. A subclass has `_ranges` of its parameters (see base.check)."""
 
     _ranges = RANGES
 
     def _given(self, X, y, sample_weight=None):
         """(X [N, F] f32, y [N] f32 or places among `classes_`, weights [N] or None), of what `fit` was given."""
-        for name, (kind, low, high, ends) in self._ranges.items():
-            if getattr(self, name) is not None:
-                check_scalar(getattr(self, name), name, kind, min_val=low, max_val=high, include_boundaries=ends)
+        check(self, self._ranges)
         numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
         with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
             X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)

@@ -10,10 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 from research.errors import UserError, nearest
 from research.trees import bagging, binned, cart, explain, prediction
 from research.trees.estimators import plain
-from research.trees.estimators.base import WHOLE, as_value_errors
+from research.trees.estimators.base import REAL, WHOLE, as_value_errors
 
 RANGES = {name: of for name, of in plain.RANGES.items() if name != "ccp_alpha"}
 RANGES |= {"n_estimators": (WHOLE, 1, None, "left"), "border_count": (WHOLE, 1, 65000, "both")}
+RANGES |= {"max_samples": (REAL, None, None, "neither"), "n_jobs": (WHOLE, None, None, "neither")}
 CHOICES = {"features_per": ("node", "tree"), "vote": ("soft", "hard")}
 
 

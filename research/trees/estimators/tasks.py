@@ -5,6 +5,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from research.errors import UserError, nearest
+from research.trees.objectives import Objective
 
 LOSSES = {"auto": "squared", "squared_error": "squared", "absolute_error": "absolute"}  # of numbers: ours
 OF_CLASSES = ("logistic", "softmax", "exponential")
@@ -17,9 +18,11 @@ class Regression(RegressorMixin):
 
     def _start(self, y, weight):
         """The objective, or its name."""
-        if getattr(self.loss, "name", str(self.loss)).startswith("softmax"):
+        if isinstance(self.loss, Objective):
+            return self.loss
+        if str(self.loss).startswith("softmax"):
             raise UserError(f"the loss is '{self.loss}', whose labels are classes; take the classifier.")
-        return LOSSES.get(self.loss, self.loss)
+        return LOSSES.get(str(self.loss), str(self.loss))
 
     def _targets(self, y):
         return y
@@ -36,7 +39,7 @@ class Regression(RegressorMixin):
 class Classification(ClassifierMixin):
     """Predicts a class; loss "auto" is the log-loss."""
 
-    _numeric = False
+    _numeric, _losses = False, OF_CLASSES
 
     def _start(self, y, weight):
         """The objective's name, once `classes_` are known."""
@@ -89,7 +92,8 @@ class Classification(ClassifierMixin):
         return np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
 
     def _loaded(self, of, labels):
-        if of.loss_name not in OF_CLASSES:
-            raise UserError(f"the file holds {of.objective} trees; a classifier needs {' or '.join(OF_CLASSES)} ones.")
+        if of.loss_name not in self._losses:
+            known = " or ".join(self._losses)
+            raise UserError(f"the file holds {of.objective} trees; a classifier needs {known} ones.")
         self.classes_ = np.arange(max(2, len(of.start))) if labels is None else np.asarray(labels)
         return of

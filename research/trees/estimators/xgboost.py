@@ -9,24 +9,27 @@ from sklearn.utils.validation import check_is_fitted
 
 from research.errors import UserError, nearest
 from research.trees import fit_linear, linear, metrics, objectives, watching, xgboost_names
+from research.trees.estimators import tasks
 from research.trees.estimators.base import REAL, WHOLE, Boosting, as_value_errors
 from research.trees.estimators.tasks import Classification, Regression
 
+PARAMS = ("quantile_alpha", "tweedie_variance_power", "huber_slope")
 SHARE, COUNT, POSITIVE = (REAL, 0, 1, "right"), (WHOLE, 1, None, "left"), (REAL, 0, None, "left")
 RANGES = {
     "colsample_bynode": SHARE,
     "num_parallel_tree": COUNT,
     "max_bin": (WHOLE, 2, 65535, "both"),
     "scale_pos_weight": (REAL, 0, None, "neither"),
+    "early_stopping_rounds": (WHOLE, 0, None, "left"),
+    **dict.fromkeys(("missing", "base_score", *PARAMS), (REAL, None, None, "neither")),
     **dict.fromkeys(("rate_drop", "skip_drop"), (REAL, 0, 1, "both")),
-    **dict.fromkeys(("reg_lambda", "reg_alpha", "gamma", "min_child_weight"), POSITIVE),
+    **dict.fromkeys(("reg_lambda", "reg_alpha", "gamma", "min_child_weight", "max_delta_step"), POSITIVE),
 }
 CHOICES = {
     "booster": ("gbtree", "gblinear", "dart"),
     "multi_strategy": ("one_output_per_tree", "multi_output_tree"),
 }
-OF_CLASSES = ("binary:logistic", "multi:softprob", "multi:softmax")
-PARAMS = ("quantile_alpha", "tweedie_variance_power", "huber_slope", "max_delta_step")
+OF_CLASSES = ("binary:logistic", "binary:logitraw", "multi:softprob", "multi:softmax")  # two of two, two of more
 
 
 class _XGBoost(Boosting):
@@ -116,18 +119,20 @@ class _XGBoost(Boosting):
 
     def _params(self, classes=2):
         """Of the objective, those that are given."""
-        given = {name: getattr(self, name) for name in PARAMS if getattr(self, name) is not None}
+        names = (*PARAMS, "max_delta_step") if self.objective == "count:poisson" else PARAMS
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return given | ({"num_class": classes} if classes > 2 else {})
 
     def _filled(self, X):
         return X if np.isnan(self.missing) else np.where(np.float32(self.missing) == X, np.float32(np.nan), X)
 
     def _fields(self, objective):
-        outputs = objective.outputs
+        outputs, counts = objective.outputs, self.objective == "count:poisson"
         own = {
             "early_stopping": self.early_stopping_rounds or 0,
             "leaf_method": "exact" if objective.name.startswith(("absolute", "quantile")) else "newton",
             "leaf_iterations": 1,
+            "max_delta_step": (0.7 if counts else 0.0) if self.max_delta_step is None else self.max_delta_step,
             "missing": "learn",
             "mvs": False,
             "newton": True,
@@ -141,6 +146,9 @@ class _XGBoost(Boosting):
     def _metrics(self, objective):
         """What `fitting.run` watches: a dict of metrics of scores."""
         names = [self.eval_metric] if isinstance(self.eval_metric, str) else self.eval_metric
+        listed = isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names)
+        if not (names is None or listed):
+            raise UserError(f"eval_metric is {names!r}; give the name of a metric, or a list of names.")
         params, name, found = self._params(objective.outputs), self.objective or self._default(objective.outputs), {}
         if names is None and (not isinstance(name, str) or objective.name.startswith("multi_squared")):
             return {"loss": watching.loss(objective)}
@@ -150,6 +158,8 @@ class _XGBoost(Boosting):
         return found
 
     def _grow(self, X, y, objective, **rest):
+        if self.early_stopping_rounds and not rest["eval_set"]:
+            raise UserError(f"early_stopping_rounds is {self.early_stopping_rounds}; it needs an eval_set to watch.")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is '{getattr(self, name)}'; {nearest(getattr(self, name), known)}")
@@ -216,8 +226,8 @@ class XGBoostRegressor(Regression, _XGBoost):
     def _objective(self, outputs):
         if isinstance(self.objective, objectives.Objective):
             return self.objective
-        name = self.objective or self._default(outputs)
-        if name in OF_CLASSES[1:]:
+        name = str(self.objective or self._default(outputs))
+        if name in OF_CLASSES[2:]:
             raise UserError(f"the objective is '{name}', whose labels are classes; take the classifier.")
         if outputs == 1:
             return xgboost_names.objective(name, self.base_score, **self._params())
@@ -227,27 +237,33 @@ class XGBoostRegressor(Regression, _XGBoost):
 
 
 class XGBoostClassifier(Classification, _XGBoost):
-    __doc__ = f"Predicts a class. {_XGBoost.__doc__}"
+    __doc__ = f"""Predicts a class. With objective "binary:logitraw" the score s stands for the probability, as in
+    XGBoost: predict_proba gives 1 - s and s, and a label is the second where s is above 1/2. {_XGBoost.__doc__}"""
+    _losses = (*tasks.OF_CLASSES, "logistic_raw")
 
     def _start(self, y, weight):
         return self._objective(self._find_classes(y, weight), self._targets(y), weight)
 
     def _default(self, outputs):
-        return OF_CLASSES[outputs > 1]
+        return OF_CLASSES[2 * (outputs > 1)]
 
     def _objective(self, classes, y, weight):
         several, name = classes > 2, self.objective or self._default(classes - 1)
-        if name not in OF_CLASSES or several == (name == OF_CLASSES[0]):
-            known = OF_CLASSES[1:] if several else OF_CLASSES[:1]
+        known = OF_CLASSES[2:] if several else OF_CLASSES[:2]
+        if name not in known:
             raise UserError(f"the objective of {classes} classes is '{name}'; {nearest(name, known)}")
         if several and self.scale_pos_weight != 1:
             raise UserError(f"scale_pos_weight is {self.scale_pos_weight}; it is of two classes: give sample_weight.")
         base, scale = self.base_score, self.scale_pos_weight
         if base is None and scale != 1:  # then XGBoost takes one Newton step from 0
             w = np.where(y == 1, scale, 1.0) * (1 if weight is None else weight)
-            base = float(special.expit(4 * np.average(y - 0.5, weights=w)))
+            step = float(4 * np.average(y - 0.5, weights=w))
+            base = step if name == "binary:logitraw" else special.expit(step)
         found = xgboost_names.objective(name, base, **self._params(classes))
         return found if scale == 1 else _scaled(found, float(scale))
+
+    def _of(self, raw):
+        return super()._of(raw - 0.5 * (self.ensemble_.loss_name == "logistic_raw"))
 
 
 @functools.cache
