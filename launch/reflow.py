@@ -12,12 +12,13 @@ reflow.json, drawn in reflow.png and, in the plane, trajectories.png.
 import pathlib
 import sys
 
+import jax
 from absl import flags
 from ml_collections import config_dict
 
 from configs import base
 from launch import cli, run, sampler_flags
-from research import evaluation, precision, reflow, results, sampler_table, workdir
+from research import distributed, evaluation, precision, reflow, results, sampler_table, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import few_steps, trajectories
@@ -30,10 +31,12 @@ COMPARE = flags.DEFINE_multi_string("compare", [], "workdir of another run, such
 flags.adopt_module_key_flags(sampler_flags)
 flags.declare_key_flag("config")
 flags.declare_key_flag("workdir")
+flags.declare_key_flag("heartbeat")
 
 
 def main():
     path, options = cli.path(run.WORKDIR.value), sampler_flags.given()
+    distributed.start(run.HEARTBEAT.value)
     config = run.CONFIG.value if run.CONFIG.value is not None else stored(path)
     if "reflow" not in config:
         config = config_dict.ConfigDict(config.to_dict() | {"reflow": base.reflow()})
@@ -43,7 +46,8 @@ def main():
             config.reflow[name] = value
     sampler_flags.check(config, config.reflow.draw.to_dict() | options)
     for name, result in pipeline(config, path, options).items():
-        print(evaluation.dumps({"round": name} | results.headline(result)))
+        if result:
+            print(evaluation.dumps({"round": name} | results.headline(result)))
 
 
 def stored(path):
@@ -52,7 +56,10 @@ def stored(path):
 
 
 def pipeline(config, path, options):
-    """{name of a round: its evaluation} after all rounds; what is there already is not done again."""
+    """{name of a round: its evaluation} after all rounds; what is there already is not done again.
+
+    Several processes train together; the first draws pairs and measures alone, and gets the evaluations.
+    """
     plan = config.reflow
     if plan.rounds < 0 or not (plan.rounds or plan.distill):
         raise UserError(f"--rounds is {plan.rounds}; it must be at least 1, or 0 to distil the first flow.")
@@ -69,11 +76,12 @@ def pipeline(config, path, options):
     for i in range(2, plan.rounds + 2 + bool(plan.distill)):
         pairs = path / f"pairs_{i}"
         learned = [path / f"round_{i}"] if i < plan.rounds + 2 else [path / f"student_{k}" for k in plan.distill]
-        if pairs.exists() or not all(map(workdir.is_finished, learned)):  # removed when done with, they stay so
-            say(f"{plan.num_pairs} pairs of {last}, in {pairs}")
-            reflow.draw_pairs(last, pairs, plan.num_pairs, seed=i, **plan.draw.to_dict() | options)
-        else:
-            pairs = ""
+        with distributed.in_turn():
+            if not pairs.exists() and all(map(workdir.is_finished, learned)):  # removed when done with, they stay so
+                pairs = ""
+            elif jax.process_index() == 0:
+                say(f"{plan.num_pairs} pairs of {last}, in {pairs}")
+                reflow.draw_pairs(last, pairs, plan.num_pairs, seed=i, **plan.draw.to_dict() | options)
         if i < plan.rounds + 2:
             say(f"round {i} of {plan.rounds + 1}")
             done[f"round_{i}"] = run.train(reflow.round_config(config, pairs), path / f"round_{i}", init_from=last)
@@ -82,8 +90,9 @@ def pipeline(config, path, options):
         say(f"student of {steps} steps")
         student = reflow.student_config(config, pairs, steps)
         done[f"student_{steps}"] = run.train(student, path / f"student_{steps}", init_from=last)
-    if TABLE.value:
-        tables(path, {name: path if name == "round_1" else path / name for name in done})
+    with distributed.in_turn():
+        if TABLE.value and jax.process_index() == 0:
+            tables(path, {name: path if name == "round_1" else path / name for name in done})
     return done
 
 
@@ -132,7 +141,8 @@ def tables(path, folders):
 
 
 def say(sentence):
-    print(sentence, file=sys.stderr, flush=True)
+    if jax.process_index() == 0:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

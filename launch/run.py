@@ -11,21 +11,32 @@ import jax
 from absl import flags
 
 from launch import cli
-from research import data, evaluation, experiment, loop, precision, results, warm_start, workdir
+from research import data, distributed, evaluation, experiment, loop, precision, results, warm_start, workdir
 from research.errors import UserError
 
 CONFIG = cli.config_flag()
 WORKDIR = cli.workdir_flag()
 INIT_FROM = flags.DEFINE_string("init_from", None, "workdir whose averaged weights a new run starts from")
 PROFILE = flags.DEFINE_string("profile", None, "START:STOP, the steps of which to write a profiler trace")
+UNTIL = flags.DEFINE_integer("until", None, "a step at which to save and end, for the command without it to go on from")
+HEARTBEAT = flags.DEFINE_integer("heartbeat", 100, "seconds of silence after which a process counts as dead", 1)
 
 
-def train(config, path, init_from=None, profile=None):
-    """Trains, samples and evaluates; returns the evaluation as a dict. Finished runs return theirs at once."""
+def train(config, path, init_from=None, profile=None, until=None):
+    """Trains, samples and evaluates; returns the evaluation as a dict, {} where it ends before at the step `until`.
+
+    Finished runs return theirs at once. Of several processes the first evaluates, and the others return {} after it.
+    """
     precision.apply(config.precision)
-    built = experiment.build(config)
-    path = workdir.open_for(path, built.config)
+    experiment.check(config)
+    with distributed.in_turn():  # the others find what the first downloads
+        dataset = data.load(config.data)
+    built = experiment.assemble(config, dataset)
+    with distributed.in_turn():
+        path = workdir.open_for(path, built.config)
     if workdir.is_finished(path):
+        if jax.process_index():
+            return {}
         print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
         return json.loads((path / "evaluation.json").read_text())
     program = built.program
@@ -40,11 +51,12 @@ def train(config, path, init_from=None, profile=None):
     )
     if jax.process_index() == 0:
         print(_cost(built), file=sys.stderr)
-    state = loop.run(program, batches, built.config, path, profile=profile)
-    if jax.process_index():  # the others have the same weights; one writes
+    state = loop.run(program, batches, built.config, path, profile=profile, until=until)
+    if until and until < built.config.train.num_steps:
         return {}
-    params = jax.device_get(built.program.params(state))
-    return results.finish(built, params, path)
+    params = distributed.whole(built.program.params(state))
+    with distributed.in_turn():  # the others wait, since what becomes of one process becomes of all
+        return {} if jax.process_index() else results.finish(built, params, path)
 
 
 def _cost(built):
@@ -68,7 +80,8 @@ def _steps(text):
 
 def main():
     path = cli.path(WORKDIR.value)
-    result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value))
+    distributed.start(HEARTBEAT.value)
+    result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value), UNTIL.value)
     if result:
         print(results.summary(result))
         names = ("samples.npz", "samples.png", "predictions.npz", "learning_curve.png")

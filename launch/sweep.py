@@ -1,12 +1,13 @@
-"""Runs every trial of a sweep; each leaves an ordinary workdir.
+"""Runs, or submits, every trial of a sweep; each leaves an ordinary workdir. Without --sweep: the config as it is.
 
 python -m launch.sweep --config=configs/rectified_flow_toy2d.py --sweep=data --workdir=runs/toys --backend=local
 python -m launch.sweep --config=configs/gbdt_oblivious_california.py --sweep=l2_shrinkage --workdir=runs/l2 \
     --backend=one_program
+python -m launch.sweep --workdir=runs/l2 --report --plot=model.learning_rate
 
-local runs the trials one after another. one_program trains those side by side that differ in plain numbers, as one
-compiled program, and prints which they are first. A sweep over fields of `reflow` runs launch.reflow for each trial,
-and its last round is the trial's result.
+one_program trains those side by side that differ in plain numbers, as one compiled program, and prints which they are
+first; the other backends are pages of launch/README.md. Started again, a sweep does only what is missing. A sweep over
+fields of `reflow` runs launch.reflow for each trial, and its last round is the trial's result.
 """
 
 import json
@@ -14,87 +15,125 @@ import sys
 
 from absl import flags
 
-from launch import cli, reflow, run
-from research import evaluation, grouping, one_program, results, sweep, workdir
+from launch import cli, run
+from launch.backends import Task, gke, local, one_program, slurm, tpu_vm
+from research import evaluation, halving, results, sweep, sweep_report, workdir
+from research.atomic import replacing
 from research.errors import UserError
+from research.figures import sweep as figure
 
+BACKENDS = {"local": local, "one_program": one_program, "slurm": slurm, "gke": gke, "tpu_vm": tpu_vm}
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
-BACKEND = flags.DEFINE_enum(
-    "backend", "local", ["local", "one_program"], "where the trials run: one after another, or as one program"
-)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the trials and stop")
+BACKEND = flags.DEFINE_enum("backend", "local", list(BACKENDS), "where the trials run")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what would run, and stop")
+RETRIES = flags.DEFINE_integer("retries", 1, "how often a trial that failed, but for a mistake, is run again", 0)
+HALVING = flags.DEFINE_list("halving", [], "STEP,STEP: at each the worse half of the trials stops")
+METRIC = flags.DEFINE_string("metric", None, "what --report and --halving compare, such as eval/loss")
+REPORT = flags.DEFINE_bool("report", False, "print a table of what the trials in --workdir reached")
+FORMAT = flags.DEFINE_enum("format", "text", ["text", "csv", "json"], "of the report")
+WHERE = flags.DEFINE_multi_string("where", [], "only trials with, such as 'optimizer.learning_rate>1e-4'; may repeat")
+PLOT = flags.DEFINE_string("plot", None, "the field against which --report draws the metric, in report.png")
+
+for backend in BACKENDS.values():
+    flags.adopt_module_key_flags(backend)  # --help shows them too
 
 
 def main():
-    path, module = cli.path(run.WORKDIR.value), sweep.load_module(cli.config_file())
-    trials = sweep.trials(module, SWEEP.value, run.CONFIG.value)
-    fields = {field for overrides in sweep.named(module, SWEEP.value).values() for field in overrides}
-    rounds, together = any(field.startswith("reflow.") for field in fields), BACKEND.value == "one_program"
-    if rounds and together:
-        raise UserError(f"sweep '{SWEEP.value}' runs launch.reflow for each trial; use --backend=local.")
-    groups = grouping.plan(trials) if together else []
-    if groups:
-        print(grouping.describe(groups), file=sys.stderr)
+    path = cli.path(run.WORKDIR.value)
+    if REPORT.value:
+        return report(path)
+    tasks, overrides = asked(path)
     if DRY_RUN.value:
-        print("\n".join(str(path / name) for name, _ in trials))
-        return
+        return list(BACKENDS[BACKEND.value].run(tasks, path, True))
+    steps = halving_steps(path)
+    for task in tasks:
+        workdir.freeze(task.workdir, task.config)
+    sweep_report.record(path, overrides)
     failed = []
-    one = reflowed if rounds else run.train
-    for found in by_group(groups, path) if together else by_trial(one, trials, path):
-        name, result = found
+    for name, result in everything(tasks, steps, path):
         if isinstance(result, UserError):  # the others still run; what failed is said again at the end
-            print(f"trial {name}: {result}", file=sys.stderr)
-            failed.append(name)
-        else:
+            print(f"{f'trial {name}' if name else path}: {result}", file=sys.stderr)
+            failed.append(name or str(path))
+        elif isinstance(result, str):
+            print(result, flush=True)
+        elif result:
             print(evaluation.dumps({"trial": name} | results.headline(result)), flush=True)
     if failed:
-        raise UserError(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(failed)}.")
+        raise UserError(f"{len(failed)} of {len(tasks)} trials failed: {'; '.join(failed)}.")
 
 
-def by_trial(train, trials, path):
-    """Yields (name, evaluation or UserError) of each trial in turn."""
-    for i, (name, config) in enumerate(trials):
-        print(f"trial {i + 1} of {len(trials)}: {name}", file=sys.stderr)
-        try:
-            yield name, train(config, path / name)
-        except UserError as error:
-            yield name, error
+def asked(path):
+    """([Task], {trial: overrides}) of the command line; without --sweep one of the config as it is."""
+    if run.CONFIG.value is None:
+        raise UserError("--config is missing; see --help.")
+    if SWEEP.value is None:
+        return [Task("", path, config=run.CONFIG.value)], {"": {}}
+    module = sweep.load_module(cli.config_file())
+    overrides = sweep.named(module, SWEEP.value)
+    rounds = any(field.startswith("reflow.") for each in overrides.values() for field in each)
+    what = "launch.reflow" if rounds else "launch.run"
+    trials = sweep.trials(module, SWEEP.value, run.CONFIG.value)
+    return [Task(name, path / name, what, config) for name, config in trials], overrides
 
 
-def by_group(groups, path):
-    """The same of the trials of each group side by side; finished ones are read."""
-    for i, group in enumerate(groups):
-        print(f"program {i + 1} of {len(groups)}: {len(group.names)} trials", file=sys.stderr)
-        done = [name for name in group.names if workdir.is_finished(path / name)]
-        yield from ((name, json.loads((path / name / "evaluation.json").read_text())) for name in done)
-        left = [x for x in zip(group.names, group.configs) if x[0] not in done]
-        if not left:
-            continue
-        names, configs = zip(*left)
-        try:
-            for name, built, state in one_program.run(
-                group._replace(names=names, configs=configs), [path / name for name in names]
-            ):
-                if state is None:
-                    yield name, UserError("its numbers are not finite; lower the learning rate or check the data.")
-                else:
-                    yield name, _finished(built, state, path / name)
-        except UserError as error:
-            yield from ((name, error) for name in names if not workdir.is_finished(path / name))
+def halving_steps(path):
+    """The numbers of --halving, checked."""
+    if not HALVING.value:
+        return []
+    if BACKEND.value not in ("local", "one_program"):
+        raise UserError(f"--halving waits for the trials; {BACKEND.value} does not: use local or one_program.")
+    if not all(step.isdigit() for step in HALVING.value):
+        raise UserError(f"--halving={','.join(HALVING.value)} must be steps such as 200,400.")
+    steps = [int(step) for step in HALVING.value]
+    halving.check(path, steps, METRIC.value or "eval/loss")
+    return steps
 
 
-def _finished(built, state, path):
-    """The evaluation of a trained trial, or the UserError that says why there is none."""
-    try:
-        return results.finish(built, built.program.params(state), path)
-    except UserError as error:
-        return error
+def everything(tasks, steps, path):
+    """Yields (name, result) of all tasks, those that fail on the way and those that reach the end."""
+    for step in steps:
+        lost = set()
+        for name, result in advance([task._replace(until=step) for task in tasks], path):
+            if isinstance(result, UserError):
+                yield name, result
+                lost.add(name)
+        names = [task.name for task in tasks if task.name not in lost]
+        left = halving.decide(path, names, METRIC.value or "eval/loss", step) if names else []
+        print(f"step {step}: {len(left)} of {len(names)} trials go on", file=sys.stderr)
+        tasks = [task for task in tasks if task.name in left]
+    yield from advance(tasks, path)
 
 
-def reflowed(config, path):
-    """The evaluation of the last round."""
-    return list(reflow.pipeline(config, path, {}).values())[-1]
+def advance(tasks, path):
+    """(name, result) of tasks from their backend; of finished ones the evaluation is read."""
+    done = {task.name: evaluated(task) for task in tasks}
+    yield from ((name, result) for name, result in done.items() if result)
+    left = {task.name: task for task in tasks if not done[task.name]}
+    if left:
+        for name, result in BACKENDS[BACKEND.value].run(list(left.values()), path, False):
+            yield name, (evaluated(left[name]) or result) if isinstance(result, dict) else result
+
+
+def evaluated(task):
+    """The evaluation of a finished task, of reflow that of its last round or student; else None."""
+    folder = task.workdir
+    if task.module == "launch.reflow":
+        plan = task.config.reflow
+        folder /= f"student_{plan.distill[-1]}" if plan.distill else f"round_{plan.rounds + 1}"
+    return json.loads((folder / "evaluation.json").read_text()) if workdir.is_finished(folder) else None
+
+
+def report(path):
+    """Prints the report, and draws it with --plot."""
+    found = sweep_report.load(path, METRIC.value, WHERE.value)
+    write = {"text": sweep_report.text, "csv": sweep_report.as_csv, "json": evaluation.dumps}[FORMAT.value]
+    print(write(found).rstrip())
+    if PLOT.value is not None:
+        picture = figure.draw(figure.load(found, PLOT.value or None))
+        with replacing(path / "report.png") as file:
+            picture.savefig(file, format="png", dpi=150)
+        print(path / "report.png", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    cli.run(main, required=("config", "workdir", "sweep"))
+    cli.run(main, required=("workdir",))

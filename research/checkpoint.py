@@ -7,6 +7,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from research.errors import UserError
@@ -35,11 +36,16 @@ def open_manager(workdir, *, keep_last=2, keep_best="", read_only=False):
             get_metric_fn=lambda m: m[keep_best], reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
         keep.append(best)
+    together = {}
+    if read_only and jax.process_count() > 1:  # a reader waits for no other process
+        i = jax.process_index()
+        together = {"primary_host": i, "active_processes": {i}, "barrier_sync_key_prefix": f"reader{i}"}
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(keep),
         read_only=read_only,
         create=not read_only,
         cleanup_tmp_directories=not read_only,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(**together),
     )
     manager = ocp.CheckpointManager((pathlib.Path(workdir) / "checkpoints").absolute(), options=options)
     try:
@@ -94,10 +100,13 @@ def restore(manager, abstract, data=None, say=print):
 
 def discard_after(manager, step):
     """Moves checkpoints newer than `step` (the damaged ones) out of the way, to be looked at, not read."""
-    for newer in [s for s in manager.all_steps() if s > step]:
+    newer = [s for s in manager.all_steps() if s > step]
+    for each in newer if jax.process_index() == 0 else []:
         aside = pathlib.Path(manager.directory).parent / "damaged_checkpoints"
         aside.mkdir(exist_ok=True)
-        (pathlib.Path(manager.directory) / str(newer)).rename(aside / f"{newer}-{len(list(aside.iterdir()))}")
+        (pathlib.Path(manager.directory) / str(each)).rename(aside / f"{each}-{len(list(aside.iterdir()))}")
+    if newer:
+        multihost_utils.sync_global_devices("discard")
     manager.reload()
 
 

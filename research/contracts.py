@@ -100,3 +100,4 @@ class Program(NamedTuple):
     explain: Callable | None = None  # (state, code, batch) -> str
     params: Callable | None = None  # (state) -> params to sample, score and predict with
     batch: dict | None = None  # what every step gets, where it is always the same: a whole table
+    rows: tuple = ()  # the state's entries that have a row for each of that table's, and lie where those do

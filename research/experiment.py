@@ -75,15 +75,18 @@ def check(config):
         samplers.find(config.sampler.name)  # now, and not after the training
 
 
-def assemble(config, dataset):
-    """The Experiment of a config whose data set is loaded; its numbers are not checked and may be traced."""
+def assemble(config, dataset, devices=None):
+    """The Experiment of a config whose data set is loaded; its numbers are not checked and may be traced.
+
+    devices: the mesh that tables are spread over, of the config's by default.
+    """
     config = described(config, dataset)
     model, module = model_of(config)
     kind = getattr(module, "PROGRAM", None)
     if kind == "boosting":
-        return Experiment(config, dataset, model, boosting.make(config, dataset))
+        return Experiment(config, dataset, model, boosting.make(config, dataset, devices))
     if kind == "ensembles":
-        return Experiment(config, dataset, model, ensembles.make(model, module.method, config, dataset))
+        return Experiment(config, dataset, model, ensembles.make(model, module.method, config, dataset, devices))
     example = next(data.epochs(dataset.fitted[0], config.data.batch_size))
     return Experiment(config, dataset, model, gradient.make(model, config, example, heldout_batches(config, dataset)))
 

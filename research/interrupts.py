@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C as a question the loop asks between steps, on one process or on many."""
 
 import contextlib
+import os
 import signal
 
 import jax
@@ -26,17 +27,19 @@ def catch():
 
     def remember(number, _):
         received.append(number)
+        if several:  # the service tells the others, so that all stop at one step
+            os.kill(os.getpid(), signal.SIGTERM)
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    # With several processes SIGTERM belongs to the service, which installed its own handler.
-    numbers = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
+    several = jax.process_count() > 1  # then SIGTERM belongs to the service, which installed its own handler
+    numbers = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
     before = {each: signal.signal(each, remember) for each in numbers}
 
     def asked(step):
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-            return signal.SIGTERM
-        return received[0] if received else None
+        if several and not multihost_utils.reached_preemption_sync_point(step):
+            return None
+        return received[0] if received else (signal.SIGTERM if several else None)
 
     try:
         yield asked

@@ -11,11 +11,23 @@ from research.errors import UserError
 from research.metrics_writer import MetricsWriter
 
 
-def run(program, data, config, workdir, profile=None):
+def prepare(program, devices, config):
+    """(the state as ShapeDtypeStructs on the mesh `devices`, their shardings, the jitted step) of a Program."""
+    abstract = jax.eval_shape(program.init, jax.random.key(config.seed))
+    abstract = mesh.shard(abstract, devices, config.mesh, program.rows)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
+    options = precision.compiler_options(config.precision)
+    step = mesh.around(program.step, devices)
+    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
+    return abstract, shardings, step
+
+
+def run(program, data, config, workdir, profile=None, until=None):
     """The final state of `program` after `config.train.num_steps` steps, resumed where workdir left off.
 
     program: a contracts.Program. data: a checkpointable iterator of host batches, or one constant batch (a dict).
     config: uses `seed`, `train`, `mesh` and `precision`. workdir: pathlib.Path. profile: (first, last) step to trace.
+    until: a step after which to evaluate, save and return the state, for the same call without it to go on from.
     Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C; UserError where numbers are not finite.
     """
     train, devices = types.SimpleNamespace(**config.train), mesh.make(config.mesh)  # a ConfigDict is slow to read
@@ -25,16 +37,11 @@ def run(program, data, config, workdir, profile=None):
     x64 = jax.enable_x64(True) if program.x64 else contextlib.nullcontext()  # entering it slows every call
     with x64, interrupts.catch() as asked, folder as manager:
         key = jax.random.key(config.seed)
-        abstract = mesh.shard(jax.eval_shape(program.init, key), devices, config.mesh)
-        shardings = jax.tree.map(lambda x: x.sharding, abstract)
+        abstract, shardings, step_function = prepare(program, devices, config)
         start, state = checkpoint.restore(manager, abstract, iterator)
         checkpoint.discard_after(manager, start)
         if state is None:
             state = jax.jit(program.init, out_shardings=shardings)(key)
-        options = precision.compiler_options(config.precision)
-        step_function = jax.jit(
-            program.step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options
-        )
         writer = MetricsWriter(workdir, start, train.num_steps, active=jax.process_index() == 0)
         if start:
             writer.say(f"resumed at step {start}/{train.num_steps} from {workdir}")
@@ -56,11 +63,11 @@ def run(program, data, config, workdir, profile=None):
             writer.progress(step)
 
         def due(step, every):
-            return step == train.num_steps or (every and step % every == 0)
+            return step in (train.num_steps, until) or (every and step % every == 0)
 
         pending, signal = [], None
         try:
-            for step in range(start + 1, train.num_steps + 1):
+            for step in range(start + 1, min(until or train.num_steps, train.num_steps) + 1):
                 if profile and step == profile[0]:
                     jax.profiler.start_trace(str(workdir / "profile"))
                 batch = next(batches)

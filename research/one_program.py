@@ -6,17 +6,19 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from research import checkpoint, data, experiment, grouping, interrupts, mesh, precision, workdir
 from research.errors import UserError
 from research.metrics_writer import MetricsWriter
 
 
-def run(group, paths):
-    """Trains the trials of a grouping.Group on one device, each into its path; yields (name, Experiment, final state).
+def run(group, paths, until=None):
+    """Trains the trials of a grouping.Group, each into its path; yields (name, Experiment, final state).
 
     A state is None where numbers were not finite: that trial stopped alone. A group that was stopped goes on from the
-    newest step that all have. Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C; UserError as a run does.
+    newest step that all have. until: as loop.run's. Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C;
+    UserError as a run does.
     """
     config = group.configs[0]
     precision.apply(config.precision)
@@ -40,9 +42,9 @@ def run(group, paths):
         bad = np.zeros(len(paths), bool)
 
         def due(step, every):
-            return step == train.num_steps or (every and step % every == 0)
+            return step in (train.num_steps, until) or (every and step % every == 0)
 
-        for step in range(start + 1, train.num_steps + 1):
+        for step in range(start + 1, min(until or train.num_steps, train.num_steps) + 1):
             state, metrics = advance(state, next(batches))
             signal = asked(step)
             if due(step, train.log_every):
@@ -132,12 +134,27 @@ def _programs(group, built):
             return [state for state, _ in found], _stack([metrics for _, metrics in found], list)
 
         return init, list, take_turns, lambda states, i: states[i]
-    run = jax.jit(jax.vmap(step, (0, 0, None)), **options)
+    return init, *_side_by_side(step, numbers, len(flat), built.program.batch, options)
+
+
+def _side_by_side(step, numbers, count, batch, options):
+    """gather, advance, one of trials along an axis `trial` that is spread over the devices."""
+    devices = jax.devices()[:count]
+    trials = jax.make_mesh((len(devices),), ("trial",), axis_types=(AxisType.Auto,), devices=devices)
+    spread, whole = NamedSharding(trials, PartitionSpec("trial")), NamedSharding(trials, PartitionSpec())
+    more = -count % len(devices)  # the last trial again, for all devices to have as many
+    numbers = {name: jax.device_put(np.pad(x, (0, more), "edge"), spread) for name, x in numbers.items()}
+    table = None if batch is None else jax.device_put(batch, whole)
+
+    def together(numbers, states, batch):
+        states, metrics = jax.vmap(step, (0, 0, None))(numbers, states, batch)
+        return states, jax.tree.map(lambda x: x[:count], metrics)
+
+    run = jax.jit(together, out_shardings=(spread, whole), **options)
     return (
-        init,
-        lambda states: _stack(states, jnp.stack),
-        lambda state, batch: run(numbers, state, batch),
-        lambda state, i: jax.tree.map(lambda x: x[i], state),
+        lambda states: jax.device_put(_stack([*states, *states[-1:] * more], jnp.stack), spread),
+        lambda states, batch: run(numbers, states, batch if table is None else table),
+        lambda states, i: jax.device_put(jax.tree.map(lambda x: x[i], states), devices[0]),
     )
 
 

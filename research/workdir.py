@@ -5,6 +5,7 @@ import json
 import pathlib
 import platform
 import subprocess
+import time
 
 import jax
 import numpy as np
@@ -46,12 +47,28 @@ def open_for(path, config):
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
             _check_same(path, load_config(path), wanted)
-        if not is_finished(path):  # a finished run keeps the versions that made it
+        if jax.process_index() == 0 and not is_finished(path):  # a finished run keeps the versions that made it
             write_json(path / "config.json", wanted)
             write_json(path / "versions.json", versions())
+        _wait_for(path / "config.json")
     except OSError as error:
         raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
     return path
+
+
+def freeze(path, config):
+    """Writes frozen.json, the config of a run that is to be launched, into its folder; edits no longer change it.
+
+    Raises UserError where the folder belongs to another config.
+    """
+    wanted = json.loads(config.to_json())
+    if (path / "frozen.json").exists():
+        _check_same(path, json.loads((path / "frozen.json").read_text()), wanted)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "frozen.json", wanted)
+    except OSError as error:
+        raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
 
 
 def is_finished(path):
@@ -70,6 +87,18 @@ def load_config(path):
         raise UserError(f"{file} is not JSON any more; restore it, or start again in a new workdir.") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}.") from error
+
+
+def _wait_for(file, seconds=30):
+    """Waits until this process sees what the first has written. Raises UserError where it does not."""
+    end = time.monotonic() + seconds
+    while not file.exists():
+        if time.monotonic() > end:
+            raise UserError(
+                f"process {jax.process_index()} does not see {file}, which process 0 wrote: the workdir must be in a "
+                "folder that all hosts share."
+            )
+        time.sleep(0.5)
 
 
 def _check_same(path, old, new):
@@ -96,7 +125,13 @@ def versions():
 
 
 def _git_hash():
-    """The commit of this code with a + where files differ from it, or None outside of a checkout or without git."""
+    """The commit of this code with a + where files differ from it, or None outside of a checkout or without git.
+
+    Code that was packed for a launch has it in a file.
+    """
+    packed = pathlib.Path(__file__).parents[1] / "git_hash"
+    if packed.exists():
+        return packed.read_text() or None
 
     def git(*arguments):
         command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]

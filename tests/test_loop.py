@@ -66,6 +66,17 @@ def interrupted(program, at):
     return program._replace(evaluate=evaluate)
 
 
+def test_it_ends_where_it_is_told_and_goes_on_from_there(line, loop_config, tmp_path):
+    program, batches = line
+    config = loop_config(num_steps=23, log_every=1, eval_every=0, checkpoint_every=0)
+    whole = loop.run(program, batches(), config, tmp_path / "whole")
+    part = loop.run(program, batches(), config, tmp_path / "parts", until=7)
+    assert int(part["step"]) == 7 and os.listdir(tmp_path / "parts" / "checkpoints") == ["7"]
+    assert "eval/loss" in read(tmp_path / "parts" / "metrics.jsonl")[-1]
+    parts = loop.run(program, batches(), config, tmp_path / "parts", until=99)
+    assert np.array_equal(whole["w"], parts["w"]) and read(tmp_path / "parts" / "metrics.jsonl")[-1]["step"] == 23
+
+
 def test_a_resumed_run_ends_with_the_same_bits_and_the_same_lines(line, loop_config, tmp_path):
     program, batches = line
     whole = loop.run(program, batches(), loop_config(num_steps=60, log_every=1), tmp_path / "whole")

@@ -63,6 +63,22 @@ def test_trees_are_those_of_single_runs_bit_for_bit(field, backend, tmp_path, mo
     assert not np.array_equal(*(found[name]["leaves"] for name in group.names))
 
 
+def test_trials_that_devices_cannot_share_evenly(tmp_path, monkeypatch):
+    """Three on two devices, until a step and then on from there: what each is alone."""
+    field, devices = "model.learning_rate", jax.devices()[:2]
+    of_sweep = trials(TREES, *({field: rate} for rate in (0.1, 0.3, 0.7)))
+    (group,) = grouping.plan(of_sweep)
+    paths = [tmp_path / "all" / name for name in group.names]
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "default_backend", lambda: "another")
+        patched.setattr(jax, "devices", lambda: devices)
+        assert [state is not None for *_, state in one_program.run(group, paths, until=3)] == [True] * 3
+        assert [sorted(os.listdir(path / "checkpoints")) for path in paths] == [["3"]] * 3
+        found = train(group, tmp_path / "all")
+    want = alone(of_sweep[2], tmp_path / "one")
+    jax.tree.map(np.testing.assert_array_equal, found[of_sweep[2][0]], want)
+
+
 @pytest.mark.parametrize("backend", ["cpu", "another"])
 def test_nets_follow_the_curves_of_single_runs(backend, tmp_path, monkeypatch):
     """Fields of the optimiser, the seed, and one that the held-out loss depends on, too; in turns, and side by side."""

@@ -30,6 +30,16 @@ def test_the_same_config_opens_it_again_and_the_mesh_may_change(tmp_path):
     assert workdir.load_config(tmp_path)["mesh"]["fsdp"] == 8
 
 
+def test_what_was_frozen_belongs_to_its_config(tmp_path):
+    workdir.freeze(tmp_path / "a", config(num_steps=7))
+    workdir.freeze(tmp_path / "a", config(num_steps=7))
+    with pytest.raises(UserError, match="belongs to a run of another config: train.num_steps is 7 there, 8 here"):
+        workdir.freeze(tmp_path / "a", config(num_steps=8))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to workdir .*file/a"):
+        workdir.freeze(tmp_path / "file" / "a", config())
+
+
 @pytest.mark.parametrize("field, free", [("unroll", True), ("remat", True), ("reversible", False), ("steps", False)])
 def test_a_flow_may_be_laid_out_anew_but_not_be_another(field, free, tmp_path):
     first, other = (base.config(train=base.train(), model=base.glow()) for _ in range(2))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from research.errors import UserError
 from research.nets import activations
@@ -17,7 +18,11 @@ def scan(block, depth, remat=False, unroll=1):
     """A module of `depth` blocks, traced once: block(...)(h, *constants) -> (h, None), parameters stacked in front.
 
     remat recomputes a block's inside in the backward pass; unroll blocks are written out in each turn of the loop.
+    Where the mesh around it splits weights (fsdp) a block gathers its own: else XLA would gather the rows, which are
+    more, and its messages would grow with the number of devices.
     """
+    if jax.sharding.get_abstract_mesh().shape.get("fsdp", 1) > 1:
+        block = nn.map_variables(block, "params", trans_in_fn=_whole)
     return nn.scan(
         nn.remat(block, prevent_cse=False) if remat else block,
         variable_axes={"params": 0},
@@ -26,6 +31,10 @@ def scan(block, depth, remat=False, unroll=1):
         length=depth,
         unroll=unroll,
     )
+
+
+def _whole(params):
+    return jax.tree.map(lambda w: jax.lax.with_sharding_constraint(w, PartitionSpec()), params)
 
 
 class Activation(nn.Module):

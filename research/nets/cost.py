@@ -15,7 +15,8 @@ def flops(function, *arguments):
 
     A product of [m, k] and [k, n] counts 2 m k n. A convolution counts the taps that fall on its input, not those on
     its padding. What adds up elementwise is left out. Loops count by their length; of the branches of a condition the
-    dearest counts. Raises ValueError for a loop whose length is not known from shapes.
+    dearest counts; what each device of a mesh runs (shard_map) counts for all of them. Raises ValueError for a loop
+    whose length is not known from shapes.
     """
     return _total(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -37,7 +38,7 @@ def _cost(eqn):
     inner = [_total(jaxpr) for jaxpr in _bodies(params)]
     if name == "cond":
         return max(inner)
-    return sum(inner) * (params["length"] if name == "scan" else 1)
+    return sum(inner) * (params["length"] if name == "scan" else params["mesh"].size if name == "shard_map" else 1)
 
 
 def _bodies(params):

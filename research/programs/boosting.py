@@ -13,12 +13,13 @@ from research.trees import binning, boosting, fitting, prediction
 ROWS = {"codes": 1, "y": 0}  # the axis of the table's rows
 
 
-def make(config, dataset):
+def make(config, dataset, devices=None):
     """A Program that grows `config.model.num_trees` trees on dataset.train, `block` of them a step.
 
     Its state: params (see research/models/gbdt_oblivious.py), score [N, K], key, tree, and the scores of the test set.
     Its `batch` is the binned table, its rows spread over mesh.data devices, which changes no bit, and the test set.
-    Raises UserError where train.num_steps is not the number of blocks, for a table without targets, and for mesh.fsdp.
+    devices: the mesh, of the config's by default. A step takes a state and a batch of any number of rows. Raises
+    UserError where train.num_steps is not the number of blocks, for a table without targets, and for mesh.fsdp.
     """
     fields = config.model
     if fields.num_trees != config.train.num_steps * fields.block:
@@ -40,14 +41,16 @@ def make(config, dataset):
     y, borders = fitting.targets(table["y"], objective), fitting.find_borders(table["x"], fields)
     counts, truth = jnp.asarray(borders.counts), fitting.targets(test["y"], objective, beside=table["y"])
     binning.apply(borders, test["x"])  # raises UserError where its rows cannot be such
-    batch, rows = {"codes": binning.apply(borders, table["x"]), "y": y, "test": test["x"]}, len(y)
-    devices = mesh.make(config.mesh) if mesh.fits(config.mesh) else None  # a finished run predicts on fewer
+    batch = {"codes": binning.apply(borders, table["x"]), "y": y, "test": test["x"]}
+    if devices is None and mesh.fits(config.mesh):  # a finished run predicts on fewer
+        devices = mesh.make(config.mesh)
     if devices is None or devices.size == 1:
         batch = jax.tree.map(jnp.asarray, batch)
     else:
         batch = {name: mesh.spread(np.asarray(x), devices, ROWS.get(name)) for name, x in batch.items()}
 
     def grow(now, batch, devices=None):
+        rows = len(now.score)
         fixed = (batch["codes"][:, :rows], counts, batch["y"][:rows], None, objective, options)
         return boosting.block(*fixed, now, fields.block, num_bins=borders.bins, mesh=devices)
 
@@ -85,4 +88,4 @@ def make(config, dataset):
     def explain(state, code, batch):
         return "the loss of the trees"
 
-    return Program(init, step, evaluate, True, explain, params=lambda state: state["params"], batch=batch)
+    return Program(init, step, evaluate, True, explain, lambda state: state["params"], batch, rows=("score",))

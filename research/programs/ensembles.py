@@ -13,12 +13,13 @@ from research.errors import UserError
 from research.programs import gradient
 
 
-def make(model, method, config, dataset):
+def make(model, method, config, dataset, devices=None):
     """A Program of a Model and of `method`, (config, dataset) -> contracts.Method: `model.block` trees a step.
 
     Its state: what the Method's init gives, with "params", and trees [], how many grew, which `grow` may read. Its
-    metrics: those of the Method, trees, and held out those of the model's loss. Raises UserError where train.num_steps
-    is not the number of blocks, for data without targets, and for mesh.fsdp.
+    metrics: those of the Method, trees, and held out those of the model's loss. devices: the mesh, of the config's by
+    default. Raises UserError where train.num_steps is not the number of blocks, for data without targets, and for
+    mesh.fsdp.
     """
     fields = config.model
     if fields.num_trees != config.train.num_steps * fields.block:
@@ -32,7 +33,8 @@ def make(model, method, config, dataset):
     if not {"y", "condition"} & set(test):
         raise UserError(f"data.name '{config.data.name}' has no targets, which trees are fitted to.")
     own = method(config, dataset)
-    devices = mesh.make(config.mesh) if mesh.fits(config.mesh) else None  # a finished run predicts on fewer
+    if devices is None and mesh.fits(config.mesh):  # a finished run predicts on fewer
+        devices = mesh.make(config.mesh)
     single = devices is None or devices.size == 1
     batch = jax.tree.map(jnp.asarray if single else lambda x: mesh.spread(np.asarray(x), devices), own.batch)
 

@@ -7,7 +7,8 @@ import pytest
 
 import configs
 from configs import rectified_flow_toy2d
-from research import sweep
+from launch import frozen
+from research import sweep, workdir
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__) if module.name != "base"]
 
@@ -35,6 +36,14 @@ def test_tiny_is_small_and_has_the_same_fields(module):
     full, tiny = module.get_config(), module.get_config("tiny")
     assert tiny.train.num_steps <= 10 < full.train.num_steps
     assert set(sweep.flatten(full.to_dict())) == set(sweep.flatten(tiny.to_dict()))
+
+
+def test_what_is_frozen_for_a_launch_is_the_config(module, tmp_path):
+    config = module.get_config()
+    workdir.freeze(tmp_path, config)
+    again = frozen.get_config(tmp_path / "frozen.json")
+    before, after = sweep.flatten(config.to_dict()), sweep.flatten(again.to_dict())
+    assert before == after and [*map(type, map(before.get, after))] == [*map(type, after.values())] and again.is_locked
 
 
 def test_a_variants_tiny_form_is_small_too():

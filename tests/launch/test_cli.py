@@ -81,11 +81,12 @@ def test_sweep_runs_every_trial(tmp_path):
     arguments = [TOY, EULER, f"--workdir={tmp_path}", "--sweep=interpolant", "--backend=local"]
     dry = call("sweep", *arguments, "--dry_run")
     assert dry.returncode == 0 and not list(tmp_path.iterdir())
-    done = call("sweep", *arguments)
-    assert done.returncode == 0, done.stderr
     wanted = [f"interpolant={name}" for name in ("linear", "trigonometric", "vp")]
-    assert sorted(p.name for p in tmp_path.iterdir()) == wanted
-    assert [json.loads(line)["trial"] for line in done.stdout.splitlines()] == wanted
+    assert all(f"--workdir={tmp_path}/{name}" in line for name, line in zip(wanted, dry.stdout.splitlines()))
+    done = call("sweep", *arguments, "--parallel=2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["code", *wanted, "sweep.json"]
+    assert sorted(json.loads(line)["trial"] for line in done.stdout.splitlines()) == wanted
 
 
 @pytest.mark.parametrize("command", ["run", "sample", "evaluate", "sweep", "bench"])

@@ -165,7 +165,7 @@ def test_a_sweep_over_reflow_runs_the_whole_of_it(tmp_path):
         "from configs.reflow_toy2d import get_config\n\n\ndef sweep_rounds():\n    yield {'reflow.rounds': 0}\n"
     )
     arguments = [f"--config={file}:tiny", "--config.sampler.name=euler", "--sweep=rounds", f"--workdir={tmp_path}/s"]
-    done = call("sweep", *arguments, "--notable")
+    done = call("sweep", *arguments)
     assert done.returncode == 0, done.stderr
     (line,) = (json.loads(line) for line in done.stdout.splitlines())
     student = json.loads((tmp_path / "s" / "rounds=0" / "student_1" / "evaluation.json").read_text())

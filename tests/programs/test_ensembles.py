@@ -143,6 +143,10 @@ MISTAKES = {
     "features_per is 'tres'; did you mean 'tree'": {"model__features_per": "tres"},
     "num_trees is -12; it must be at least 1": {"model__num_trees": -12, "model__block": -2},
     "leave border_count": {"model__splitter": "random", "model__border_count": 15},
+    "criterion is 'squared_error', and data.name 'digits' has classes; choose one of gini, entropy, log_loss": {
+        "model__criterion": "squared_error",
+        "data__name": "digits",
+    },
     "the criterion is 'gin'": {"model__criterion": "gin"},
     "min_samples_leaf is 0": {"model__min_samples_leaf": 0},
 }
