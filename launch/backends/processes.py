@@ -55,23 +55,24 @@ def arguments(task, code, nproc):
 def variables(code, slot, port, index, parallel, nproc):
     """What the environment of process `index` has besides that of the launcher."""
     path = os.environ.get("PYTHONPATH")
-    found = {"PYTHONPATH": f"{code}{os.pathsep}{path}" if path else str(code)} | gpus(slot, parallel)
+    found = {"PYTHONPATH": f"{code}{os.pathsep}{path}" if path else str(code)}
+    found |= gpus(slot * nproc + index, parallel * nproc)
     return found | (distributed.variables(f"127.0.0.1:{port}", nproc, index) if port else {})
 
 
-def gpus(slot, parallel):
-    """The environment that gives the trial in `slot` its share of this machine's GPUs; {} where there are none."""
+def gpus(i, count):
+    """The environment that gives process `i` of `count` its share of this machine's GPUs; {} where there are none."""
     here = os.environ.get("CUDA_VISIBLE_DEVICES")
     if here is None:
         here = ",".join(str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*"))))
     names = here.split(",") if here else []
-    if not names or parallel == 1:
+    if not names or count == 1:
         return {}
-    if len(names) >= parallel:
-        each = len(names) // parallel
-        return {"CUDA_VISIBLE_DEVICES": ",".join(names[slot * each : (slot + 1) * each])}
-    share = 0.9 / -(-parallel // len(names))  # of the memory, of which JAX would take three quarters for each
-    return {"CUDA_VISIBLE_DEVICES": names[slot % len(names)], "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{share:.3f}"}
+    if len(names) >= count:
+        each = len(names) // count
+        return {"CUDA_VISIBLE_DEVICES": ",".join(names[i * each : (i + 1) * each])}
+    share = 0.9 / -(-count // len(names))  # of the memory, of which JAX would take three quarters for each
+    return {"CUDA_VISIBLE_DEVICES": names[i % len(names)], "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{share:.3f}"}
 
 
 def free_port(taken=()):

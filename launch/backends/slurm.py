@@ -39,10 +39,11 @@ def run(tasks, root, dry_run):
 
     Raises UserError without submitit or sbatch, for sizes that do not fit, and where sbatch refuses.
     """
-    root = root.absolute()
-    submitit, asked = _submitit(), parameters(root, package.location(root))
+    root, tasks = root.absolute(), [task._replace(workdir=task.workdir.absolute()) for task in tasks]
+    submitit, code = _submitit(), package.location(root)
+    asked = parameters(root, code)
     if dry_run:
-        print(script(submitit, root, asked, tasks))
+        print(script(submitit, root, asked, tasks, code))
         return
     if shutil.which("sbatch") is None:
         raise UserError("sbatch is not on PATH; run this on a login node of the cluster, or look at it with --dry_run.")
@@ -55,7 +56,7 @@ def run(tasks, root, dry_run):
             left.append(task)
     if left:
         code = package.snapshot(root)
-        for task, job in zip(left, _submit(submitit, root, asked, left, code)):
+        for task, job in zip(left, _submit(submitit, root, parameters(root, code), left, code)):
             (task.workdir / JOB).write_text(job)
             yield task.name, f"{task.name or task.workdir}: submitted as job {job}; it writes {task.workdir}/stderr.log"
 
@@ -66,9 +67,7 @@ def _submit(submitit, root, asked, tasks, code):
     executor.update_parameters(**asked)
     try:
         with executor.batch():
-            jobs = [
-                executor.submit(slurm_task.run, arguments(task, code), str(task.workdir.absolute())) for task in tasks
-            ]
+            jobs = [executor.submit(slurm_task.run, arguments(task, code), str(task.workdir)) for task in tasks]
     except submitit.core.utils.FailedJobError as error:
         reason = [line for line in str(error).splitlines() if "error" in line] or [str(error).strip()]
         raise UserError(f"sbatch refused the job: {reason[-1].removeprefix('sbatch: ')}") from error
@@ -77,7 +76,6 @@ def _submit(submitit, root, asked, tasks, code):
 
 def arguments(task, code):
     """Those of the interpreter in each task of a job."""
-    task = task._replace(workdir=task.workdir.absolute())
     several = [f"--heartbeat={flags.FLAGS.heartbeat}"] if NODES.value * _tasks() > 1 else []
     return [*command(task, code), *several]
 
@@ -113,12 +111,11 @@ def _teardown(root):
     ]
 
 
-def script(submitit, root, asked, tasks):
+def script(submitit, root, asked, tasks, code):
     """The sbatch script that would be submitted, and what each of its tasks runs."""
     several = {"map_count": len(tasks)} if len(tasks) > 1 else {}
     line = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(root / 'slurm'))}"
     text = submitit.slurm.slurm._make_sbatch_string(command=line, folder=root / "slurm", **asked, **several)
-    code = package.location(root)
     for i, task in enumerate(tasks):
         what = f"array task {i} runs" if several else "which runs"
         text += f"\n# {what} {shlex.join([sys.executable, *arguments(task, code)])}"

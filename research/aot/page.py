@@ -69,13 +69,13 @@ def _brief(cell):
 
 def detailed(cells, keys):
     """A table in Markdown with a row for each of the cells: memory, what is sent, intensity and the roofline."""
-    titles = ("devices", "mesh", "rows", "state", "temporaries", "total", "sent by collectives", "FLOPs / byte")
+    titles = ("devices", "mesh", "rows", "state", "temporaries", "total", "payload of collectives", "FLOPs / byte")
     titles += ("compute", "HBM", "ICI", "DCN", "at most of peak")
     lines = ["| | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
     for label, key in keys.items():
-        cell = cells.get(key) or {"error": "not run"}
-        if not cell.get("fits"):
-            lines.append(f"| {label} | {cell['error']} |" + " |" * (len(titles) - 1))
+        cell = cells.get(key)
+        if not (cell and cell.get("fits")):
+            lines.append(f"| {label} | {_brief(cell)} |" + " |" * (len(titles) - 1))
             continue
         sizes, bound = cell["bytes_per_device"], cell["roofline_bound"]
         share = bound["efficiency"]

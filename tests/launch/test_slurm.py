@@ -195,13 +195,17 @@ def processes_of(path):
                 yield int(file.parent.name)
 
 
-def hurried(task):
-    """True; SLURM lets a job that it gets back wait for two minutes, which this one is spared."""
+def hurry(task):
+    """Spares a job that SLURM gets back the two minutes that it would wait."""
     job = (task.workdir / slurm.JOB).read_text()
-    why = subprocess.run(["squeue", "-h", "-j", job, "-o", "%r"], capture_output=True, text=True, check=False).stdout
-    if why.strip() == "BeginTime":
-        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True, check=False)
-    return True
+
+    def waits():
+        asked = ["squeue", "--noheader", f"--jobs={job}", "--format=%r"]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "BeginTime"
+
+    wait_for(waits, lambda: f"job {job} was not given back to the queue", 60)
+    time.sleep(3)  # at once its old credential, which is revoked, would count as the new one
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
 
 
 def logs(root):
@@ -219,7 +223,8 @@ def test_an_array_of_eight_survives_the_kill_of_a_task(cluster, options, tmp_pat
         os.kill(process, signal.SIGKILL)
     again = dict(slurm.run(tasks[-1:], tmp_path, False))
     assert "is in the queue" in again[tasks[-1].name]
-    wait_for(lambda: hurried(tasks[0]) and all(workdir.is_finished(task.workdir) for task in tasks), logs(tmp_path))
+    hurry(tasks[0])
+    wait_for(lambda: all(workdir.is_finished(task.workdir) for task in tasks), logs(tmp_path))
     (record,) = (tmp_path / "slurm").glob("failed_*")
     assert record.read_text() == "137\n"
     assert "resumed at step" in (tasks[0].workdir / "stderr.log").read_text()
@@ -234,7 +239,8 @@ def test_two_tasks_are_one_run_that_goes_on_after_a_preemption(cluster, options,
     list(slurm.run([task], tmp_path, False))
     wait_for(under_way(task.workdir), logs(tmp_path))
     subprocess.run(["scancel", "--signal=TERM", (task.workdir / slurm.JOB).read_text()], check=True)
-    wait_for(lambda: hurried(task) and workdir.is_finished(task.workdir), logs(tmp_path))
+    hurry(task)
+    wait_for(lambda: workdir.is_finished(task.workdir), logs(tmp_path))
     said = [(task.workdir / name).read_text() for name in ("stderr.log", "stderr_1.log")]
     assert all("preempted at step" in text for text in said) and "resumed at step" in said[0]
     assert json.loads((task.workdir / "versions.json").read_text())["processes"] == 2
