@@ -28,8 +28,6 @@ def train(config, path, init_from=None, profile=None, until=None):
     Finished runs return theirs at once. Of several processes the first evaluates, and the others return {} after it.
     """
     precision.apply(config.precision)
-    if jax.process_count() > 1:  # what the first has traced for itself would give it a program in another order
-        jax.clear_caches()
     experiment.check(config)
     with distributed.in_turn():  # the others find what the first downloads
         dataset = data.load(config.data)

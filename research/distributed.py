@@ -37,6 +37,11 @@ def start(heartbeat=100):
         jax.distributed.initialize(**_given(os.environ), heartbeat_timeout_seconds=heartbeat)
     elif tasks > 1 or cloud_tpu_init.running_in_cloud_tpu_vm:
         jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
+    else:
+        return
+    # A CPU program with several collectives runs them in any order once it comes out of the compile cache.
+    if jax.default_backend() == "cpu":
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def _given(environ):

@@ -48,7 +48,8 @@ def drive(index, count, port, path, num_steps, out, kind=line):
     jax.config.update("jax_num_cpu_devices", 4 // count)
     if count > 1:
         address = f"127.0.0.1:{port}"
-        jax.distributed.initialize(address, num_processes=count, process_id=index, heartbeat_timeout_seconds=10)
+        os.environ.update(distributed.variables(address, count, index))
+        distributed.start(heartbeat=10)
     fields = {"num_steps": num_steps, "log_every": 1, "eval_every": 0, "checkpoint_every": 50}
     config, program, source = kind(base.update(base.train(), **fields))
     batches = data.iterate(source, 8, 0, process_index=index, process_count=count)

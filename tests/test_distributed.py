@@ -22,7 +22,8 @@ def asked(monkeypatch):
     for name in (*distributed.variables("", 0, 0), "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.append(options))
-    return calls
+    yield calls
+    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def given(monkeypatch, address, count, index):
@@ -49,7 +50,7 @@ def test_one_process_is_left_alone(asked, monkeypatch):
     given(monkeypatch, "", 1, 0)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     distributed.start()
-    assert asked == []
+    assert asked == [] and jax.config.jax_enable_compilation_cache
 
 
 def test_the_variables_say_who_it_is(asked, monkeypatch):
@@ -62,6 +63,7 @@ def test_the_variables_say_who_it_is(asked, monkeypatch):
     assert [(x["num_processes"], x["process_id"]) for x in asked] == [(3, 0), (3, 2)]
     assert asked[1]["coordinator_address"] == f"127.0.0.1:{port}"
     assert all(x["heartbeat_timeout_seconds"] == 7 for x in asked)
+    assert not jax.config.jax_enable_compilation_cache  # of a CPU
 
 
 @pytest.mark.parametrize("name", ["slurm", "tpu"])

@@ -124,6 +124,7 @@ def test_processes_of_one_run_end_and_start_again_together(prepared, tmp_path, c
 
 def launcher(tasks, root, parallel, nproc):
     """A command line that runs tasks, its words in root/said and its results in root/results."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
     os.dup2(os.open(f"{root}/said", os.O_CREAT | os.O_WRONLY), 2)
     package.snapshot = lambda root: root / "code"
     settings(parallel, nproc, 1, setattr)
