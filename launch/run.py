@@ -4,7 +4,6 @@ python -m launch.run --config=configs/rectified_flow_digits.py --workdir=runs/di
 python -m launch.run --config=configs/rectified_flow_digits.py --workdir=runs/lr --config.optimizer.learning_rate=3e-4
 """
 
-import json
 import sys
 
 import jax
@@ -38,7 +37,7 @@ def train(config, path, init_from=None, profile=None, until=None):
         if jax.process_index():
             return {}
         print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
-        return json.loads((path / "evaluation.json").read_text())
+        return workdir.load_evaluation(path)
     program = built.program
     if init_from:  # on a resume too: a run killed before its first checkpoint starts the same way again
         program = warm_start.from_workdir(program, cli.path(init_from))

@@ -10,7 +10,6 @@ first; the other backends are pages of launch/README.md. Started again, a sweep 
 fields of `reflow` runs launch.reflow for each trial, and its last round is the trial's result.
 """
 
-import json
 import sys
 
 from absl import flags
@@ -85,8 +84,13 @@ def halving_steps(path):
     if not all(step.isdigit() for step in HALVING.value):
         raise UserError(f"--halving={','.join(HALVING.value)} must be steps such as 200,400.")
     steps = [int(step) for step in HALVING.value]
-    halving.check(path, steps, METRIC.value or "eval/loss")
+    halving.check(path, steps, halved_by())
     return steps
+
+
+def halved_by():
+    """The metric of --halving."""
+    return METRIC.value or "eval/loss"
 
 
 def everything(tasks, steps, path):
@@ -98,7 +102,7 @@ def everything(tasks, steps, path):
                 yield name, result
                 lost.add(name)
         names = [task.name for task in tasks if task.name not in lost]
-        left = halving.decide(path, names, METRIC.value or "eval/loss", step) if names else []
+        left = halving.decide(path, names, halved_by(), step) if names else []
         print(f"step {step}: {len(left)} of {len(names)} trials go on", file=sys.stderr)
         tasks = [task for task in tasks if task.name in left]
     yield from advance(tasks, path)
@@ -120,7 +124,7 @@ def evaluated(task):
     if task.module == "launch.reflow":
         plan = task.config.reflow
         folder /= f"student_{plan.distill[-1]}" if plan.distill else f"round_{plan.rounds + 1}"
-    return json.loads((folder / "evaluation.json").read_text()) if workdir.is_finished(folder) else None
+    return workdir.load_evaluation(folder)
 
 
 def report(path):

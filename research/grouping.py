@@ -4,7 +4,6 @@ A program is built inside of the trace, with a config whose swept numbers are ar
 code that reads it can be traced.
 """
 
-import contextlib
 import itertools
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
 
-from research import data, experiment, mesh, workdir
+from research import data, experiment, mesh, precision, workdir
 from research.errors import UserError
 
 COMPUTES = ("model", "net", "optimizer", "diffusion")  # sections that a program reads in its step, and nobody else
@@ -97,15 +96,10 @@ def _traced(config, values):
             return False
         return True
 
-    with x64(built.program):
+    with precision.x64(built.program):
         fields = tuple(name for name in values if traces(name))
         special = [(name, v) for name in fields for v in values[name] if v in (0, 1)]
         return fields, [pair for pair in special if length(*pair) != length(pair[0], 0.5)]
-
-
-def x64(program):
-    """The context in which a program is traced and called."""
-    return jax.enable_x64(True) if program.x64 else contextlib.nullcontext()
 
 
 def batches(built):

@@ -1,6 +1,5 @@
 """The loop: drives any `Program`, keeps its checkpoints and its numbers, and can be stopped at any moment."""
 
-import contextlib
 import itertools
 import types
 
@@ -34,8 +33,7 @@ def run(program, data, config, workdir, profile=None, until=None):
     place, iterator = mesh.batch_placer(devices), None if isinstance(data, dict) else data
     batches = itertools.repeat(place(data)) if iterator is None else map(place, iterator)
     folder = checkpoint.open_manager(workdir, keep_last=train.keep_last, keep_best=train.keep_best)
-    x64 = jax.enable_x64(True) if program.x64 else contextlib.nullcontext()  # entering it slows every call
-    with x64, interrupts.catch() as asked, folder as manager:
+    with precision.x64(program), interrupts.catch() as asked, folder as manager:
         key = jax.random.key(config.seed)
         abstract, shardings, step_function = prepare(program, devices, config)
         start, state = checkpoint.restore(manager, abstract, iterator)

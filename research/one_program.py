@@ -27,7 +27,7 @@ def run(group, paths, until=None):
     paths = [workdir.open_for(path, each.config) for path, each in zip(paths, built)]
     keys = [jax.random.key(each.seed) for each in group.configs]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(grouping.x64(program))
+        stack.enter_context(precision.x64(program))
         asked = stack.enter_context(interrupts.catch())
         keep = {"keep_last": train.keep_last, "keep_best": train.keep_best}
         managers = [stack.enter_context(checkpoint.open_manager(path, **keep)) for path in paths]

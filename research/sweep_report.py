@@ -52,7 +52,10 @@ def load(path, metric=None, where=()):
     done = [row for row in table if row[metric] is not None]
     best = min(done, key=lambda row: halving.cost(metric, row[metric]))["trial"] if done else None
     return {
-        **{"metric": metric, "best": best, "fields": fields, "trials": table},
+        "metric": metric,
+        "best": best,
+        "fields": fields,
+        "trials": table,
         "over_seeds": _over_seeds(done, [x for x in fields if x.split(".")[-1] != "seed"], metric),
     }
 
@@ -75,25 +78,29 @@ def as_csv(report):
 
 
 def _row(path, name, fields, stopped_at):
-    """All that is known of a trial: the rows of `load`, with whole curves, and its config to filter by."""
+    """All that is known of a trial; "all": its config and last numbers, to filter by."""
     curves = {}
     for line in read(path / "metrics.jsonl"):
         for key, value in line.items():
             curves.setdefault(key, []).append((line["step"], value))
     config = workdir.flatten(json.loads((path / "frozen.json").read_text())) if (path / "frozen.json").exists() else {}
-    evaluation = json.loads((path / "evaluation.json").read_text()) if workdir.is_finished(path) else {}
+    evaluation = workdir.load_evaluation(path) or {}
     step = curves.pop("step", [(0, 0)])[-1][0]
     state = "finished" if evaluation else f"stopped at {stopped_at}" if stopped_at else "begun" if step else "to do"
-    swept = {field: config.get(field) for field in fields}
-    metrics = results.headline(evaluation)
-    return {**{"trial": name, "state": state, "step": step, "swept": swept}, "metrics": metrics, "curves": curves} | {
-        "all": config | {k: _finite(v[-1][1]) for k, v in curves.items()} | evaluation
+    return {
+        "trial": name,
+        "state": state,
+        "step": step,
+        "swept": {field: config.get(field) for field in fields},
+        "metrics": results.headline(evaluation),
+        "curves": curves,
+        "all": config | {k: _finite(v[-1][1]) for k, v in curves.items()} | evaluation,
     }
 
 
 def _flat(row, metric):
     curve = [(step, x) for step, x in row["curves"].get(metric, []) if _finite(x) is not None]
-    last = row["metrics"].get(metric, row["all"].get(metric))
+    last = row["all"].get(metric)
     best = min(curve, key=lambda point: halving.cost(metric, point[1]))[1] if curve else last
     head = {key: row[key] for key in ("trial", "state", "step")}
     return head | row["swept"] | {metric: _finite(last), "best": _finite(best)} | row["metrics"]

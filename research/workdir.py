@@ -1,5 +1,6 @@
 """A run's folder: which files it has, and what config it belongs to."""
 
+import contextlib
 import datetime
 import json
 import pathlib
@@ -43,7 +44,7 @@ def open_for(path, config):
     Raises UserError where the folder holds a run of another config (and names the fields), or cannot be written.
     """
     path, wanted = pathlib.Path(path), json.loads(config.to_json())
-    try:
+    with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
             _check_same(path, load_config(path), wanted)
@@ -51,8 +52,6 @@ def open_for(path, config):
             write_json(path / "config.json", wanted)
             write_json(path / "versions.json", versions())
         _wait_for(path / "config.json")
-    except OSError as error:
-        raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
     return path
 
 
@@ -64,16 +63,19 @@ def freeze(path, config):
     wanted = json.loads(config.to_json())
     if (path / "frozen.json").exists():
         _check_same(path, json.loads((path / "frozen.json").read_text()), wanted)
-    try:
+    with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "frozen.json", wanted)
-    except OSError as error:
-        raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
 
 
 def is_finished(path):
     """True for a run that was trained, sampled and evaluated."""
     return (path / "evaluation.json").exists()
+
+
+def load_evaluation(path):
+    """The evaluation of a finished run, or None."""
+    return json.loads((path / "evaluation.json").read_text()) if is_finished(path) else None
 
 
 def load_config(path):
@@ -87,6 +89,14 @@ def load_config(path):
         raise UserError(f"{file} is not JSON any more; restore it, or start again in a new workdir.") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def _writing(path):
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to workdir {path}: {error.strerror}; choose another --workdir.") from error
 
 
 def _wait_for(file, seconds=30):

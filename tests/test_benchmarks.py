@@ -1,10 +1,12 @@
 """Benchmarks run, at sizes that prove nothing but that."""
 
 import math
+import pathlib
 
 import pytest
 
-from research.benchmarks import data, flow_peers, flows, loop, nets
+from research import sweep as sweeps
+from research.benchmarks import data, flow_peers, flows, loop, nets, sweep
 from research.nets.mlp import MLP
 
 
@@ -68,3 +70,27 @@ def test_peers_that_are_not_here_say_so(monkeypatch):
     monkeypatch.setenv(flow_peers.PYTHON, "/bin/false")
     found, about = flow_peers.contestants(flow_peers.Images())
     assert found == [] and about["normflows"].startswith("absent")
+
+
+@pytest.mark.parametrize("row", sweep.ROWS)
+def test_each_way_to_run_a_sweep_runs_the_same_trials(row, monkeypatch):
+    ways = []
+
+    def seconds(commands):
+        config = next(word for word in commands[0] if "experiment.py" in word).removeprefix("--config=")
+        module = sweeps.load_module(pathlib.Path(config))
+        trials = [config for _, config in sweeps.trials(module, "all", module.get_config())]
+        ways.append((commands, trials))
+        return len(ways)
+
+    monkeypatch.setattr(sweep, "seconds", seconds)
+    result = sweep.row(*sweep.ROWS[row])
+    assert [result[f"{name} over one_program"] for name in ("one_process", "separate")] == [2, 3]
+    commands, trials = ways[2]
+    field = sweep.ROWS[row][1]
+    asked = [{word.partition("=")[0]: word.partition("=")[2] for word in command} for command in commands]
+    flat = [sweeps.flatten(config.to_dict()) for config in trials]
+    want = [(float(one[f"--config.{field}"]), int(one["--config.seed"])) for one in asked]
+    assert [(one[field], one["seed"]) for one in flat] == want and len(set(want)) == sweep.TRIALS
+    assert all(one[name] == value for one in flat for name, value in sweep.ROWS[row][3].items())
+    assert all(len(each) == 1 for each, _ in (ways[0], ways[1], ways[3]))

@@ -1,6 +1,5 @@
 """The step that a run of a config jits, lowered for the devices of a topology and compiled, with nothing in memory."""
 
-import contextlib
 import time
 from typing import NamedTuple
 
@@ -45,7 +44,7 @@ def lower(config, topology, what=None, data=None, fsdp=None):
         raise UserError(f"model '{config.model.name}' is trained by its gradient: take --what=train or sample.")
     if what == "sample":
         return _sampling(config, built, devices)
-    with jax.enable_x64(True) if built.program.x64 else contextlib.nullcontext():
+    with precision.x64(built.program):
         abstract, _, step = loop.prepare(built.program, devices, config)
         if trees:
             rows = tables.rows(config.data, dataset)
@@ -125,16 +124,12 @@ def _sampling(config, built, devices):
         given["source"] = jax.ShapeDtypeStruct((rows, *built.dataset.shape), np.float32, sharding=split)
 
     def draw(params, key, given):
-        out = model.sample(params, key, rows, given.get("condition"), **_without(given, "condition"))
+        out = model.sample(params, key, rows, **given)
         return out.x, out.nfe
 
     flops = count(draw, params, key, given)
     lowered = jax.jit(draw, out_shardings=(split, whole)).lower(params, key, given)
     return Lowered(lowered, "sample", devices, rows, note, parts({"params": params}), flops, False)
-
-
-def _without(given, name):
-    return {k: x for k, x in given.items() if k != name}
 
 
 def count(function, *arguments):
@@ -155,8 +150,8 @@ def parts(state):
 
 
 def compiled(lowered):
-    """(the executable, seconds) of Lowered. Raises what `mistakes.of` explains."""
+    """(the executable, seconds) of Lowered. Raises what `report.mistake` explains."""
     start = time.perf_counter()
-    with jax.enable_x64(True) if lowered.x64 else contextlib.nullcontext():
+    with precision.x64(lowered):
         executable = lowered.lowered.compile()
     return executable, time.perf_counter() - start

@@ -1,7 +1,6 @@
 """Depth against gradient norm: which activations let errors through many layers (Glorot & Bengio 2010, figure 7)."""
 
-import json
-
+from research import workdir
 from research.errors import UserError
 from research.figures import canvas
 
@@ -12,9 +11,9 @@ def load(workdirs):
     """{trial: {"start": [depth], "trained": [depth]}} of finished runs of a classifier. Raises UserError for others."""
     points = {}
     for path in workdirs:
-        if not (path / "evaluation.json").exists():
+        result = workdir.load_evaluation(path)
+        if result is None:
             raise UserError(f"{path} holds no finished run; train it with launch.run --workdir={path}.")
-        result = json.loads((path / "evaluation.json").read_text())
         curves = {"start": _layers(result, "start/gradient/"), "trained": _layers(result, "gradient/")}
         if not curves["trained"]:
             raise UserError(f"{path} holds no gradient norms: it is no run of the classifier model.")
