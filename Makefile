@@ -16,7 +16,7 @@ test: .venv/tested-$(VERSION)
 test-slow: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2 -m slow
 
-test-cluster: .venv/tested-$(VERSION)
+test-cluster: .venv/clustered-$(VERSION)
 	$(BIN)/python -m pytest -m cluster
 
 lint: .venv/tested-$(VERSION)
@@ -36,6 +36,10 @@ format: .venv/tested-$(VERSION)
 
 .venv/tested-$(VERSION): .venv/installed-$(VERSION)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[test]'
+	touch $@
+
+.venv/clustered-$(VERSION): .venv/tested-$(VERSION)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[test,cluster]'
 	touch $@
 
 clean:

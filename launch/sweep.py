@@ -41,6 +41,8 @@ def main():
     path = cli.path(run.WORKDIR.value)
     if REPORT.value:
         return report(path)
+    if given := [f"--{name}" for name in ("until", "init_from", "profile") if flags.FLAGS[name].present]:
+        raise UserError(f"{given[0]} is of launch.run alone; leave it out, or run one trial by its own command.")
     tasks, overrides = asked(path)
     if DRY_RUN.value:
         return list(BACKENDS[BACKEND.value].run(tasks, path, True))

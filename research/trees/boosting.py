@@ -103,11 +103,12 @@ def block(codes, counts, y, w, objective, options, state, num_trees, *, num_bins
         return run(codes, counts, y, w, None, state, jnp.arange(num_trees))
     axis, by_rows = mesh.axis_names[0], kind == "rows"
     more_features, more_rows = -len(codes) % mesh.size, -num_rows % mesh.size if by_rows else 0
+    filled = 0 if by_rows else more_features  # of rows the sums are filled up, which takes no time to make
 
     def longer(x):
         return jnp.pad(x, [(0, more_rows)] + [(0, 0)] * (x.ndim - 1), mode="edge")
 
-    codes, counts = jnp.pad(codes, ((0, more_features), (0, more_rows))), jnp.pad(counts, (0, more_features))
+    codes, counts = jnp.pad(codes, ((0, filled), (0, more_rows))), jnp.pad(counts, (0, more_features))
     valid = jnp.arange(num_rows + more_rows) < num_rows if more_rows else None
     rows = P(axis) if by_rows else P()
     of_state = State(rows, P(), P())

@@ -222,6 +222,12 @@ def each(codes, leaf, packed, num_bins, num_leaves, finish=lambda sums: sums, pa
     return lax.platform_dependent(codes, leaf, packed.words, **ways)
 
 
+def shared(sums, axis, features):
+    """This device's part of the sums [F, ...] over the mesh axis `axis`, filled up by zeros to those of `features`."""
+    sums = jnp.pad(sums, [(0, features - len(sums))] + [(0, 0)] * (sums.ndim - 1))
+    return lax.psum_scatter(sums, axis, scatter_dimension=0, tiled=True)
+
+
 def over_features(finish, sums):
     """`finish` of each of sums [F, ...]: one by one on a CPU, side by side on an accelerator."""
     return lax.platform_dependent(sums, cpu=lambda s: lax.map(finish, s), default=lambda s: jax.vmap(finish)(s))

@@ -74,7 +74,7 @@ def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, 
         now = packed._replace(words=jnp.where(asked[:, None], packed.words, 0)) if depth else packed
         if rows:  # one collective for the whole level, after which each device scores some of the features
             sums = histogram.each(codes, here, now, num_bins, nodes, pairs=pairs)
-            found = histogram.over_features(finish, lax.psum_scatter(sums, rows, scatter_dimension=0, tiled=True))
+            found = histogram.over_features(finish, histogram.shared(sums, rows, len(counts)))
         else:
             found = histogram.each(codes, here, now, num_bins, nodes, finish, pairs)
         mask = lax.dynamic_slice_in_dim(drawn_of_nodes(key, features, options, nodes), start, size)

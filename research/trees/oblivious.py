@@ -105,8 +105,8 @@ def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, 
     counts [F]: thresholds of a feature. w [N, 1 or K]: weights, or Hessians for Newton's score; None for 1. sample [N]:
     rows that count. noise: the share of options.random_strength that is left. Of equal scores the lowest feature wins,
     then the lowest threshold; a level splits at no gain too. num_rows, counts, key and options concern all shards; with
-    shards of features codes holds the device's own, with shards of rows all others hold the device's own, and the
-    number of features is a multiple of the devices.
+    shards of features codes holds the device's own, with shards of rows all others hold the device's own. counts are
+    filled up with 0 to a multiple of the devices, and so are codes with shards of features.
     """
     rows = shards.axis if shards and shards.kind == "rows" else None  # the axis that sums over rows go along
     packed = histogram.pack(g, w, sample, num_rows=num_rows, axis=rows, exact=options.exact)
@@ -127,7 +127,7 @@ def grow(codes, counts, g, w, options, key, *, num_bins, num_rows, sample=None, 
         mask_key, noise_key = jax.random.split(key)
         if rows:  # one collective for the whole level, after which each device scores some of the features
             sums = histogram.each(codes, leaf, packed, num_bins, 2**depth, pairs=pairs)
-            found = histogram.over_features(score, lax.psum_scatter(sums, rows, scatter_dimension=0, tiled=True))
+            found = histogram.over_features(score, histogram.shared(sums, rows, len(counts)))
         else:
             found = histogram.each(codes, leaf, packed, num_bins, 2**depth, score, pairs)
         mask, shift = valid & drawn(mask_key, features, options.level_features)[:, None], None

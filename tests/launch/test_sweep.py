@@ -138,6 +138,7 @@ def test_half_of_the_trials_stop_at_each_step(arguments, tmp_path):
         ("--halving=half", "--halving=half must be steps such as 200,400"),
         ("--sweep=rate", "there is no sweep 'rate' in"),
         ("--backend=slurn", "slurn"),
+        ("--until=3", "--until is of launch.run alone"),
     ],
 )
 def test_mistakes(flag, words, arguments):
