@@ -1,14 +1,13 @@
 """What every command line shares: flags, one sentence for a mistake, and exit codes that a launcher can tell apart."""
 
 import os
-import pathlib
 import signal
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from research import sweep
+from research import sweep, uri
 from research.errors import UserError
 from research.interrupts import Preempted
 
@@ -21,7 +20,7 @@ def config_flag():
     return config_flags.DEFINE_config_file("config", None, "the experiment: configs/NAME.py or configs/NAME.py:tiny")
 
 
-def workdir_flag(description="folder of the run; a run that was stopped goes on where it left off"):
+def workdir_flag(description="folder of the run, or its URI; a run that was stopped goes on where it left off"):
     """--workdir=DIR."""
     return flags.DEFINE_string("workdir", None, description)
 
@@ -122,5 +121,7 @@ def positive(value, name):
 
 
 def path(value):
-    """A pathlib.Path with ~ expanded."""
-    return pathlib.Path(value).expanduser()
+    """A pathlib.Path with ~ expanded. Raises UserError for a URI of anything but a file here."""
+    if (found := uri.local(value)) is None:
+        raise UserError(f"{value} is no path on this machine; copy it here and name the copy.")
+    return found

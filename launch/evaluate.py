@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from launch import cli, sampler_flags
-from research import evaluation, results, sampler_table, sweep, workdir
+from research import evaluation, results, sampler_table, staging, sweep, workdir
 from research.errors import UserError
 
 WORKDIR = cli.workdir_flag("folder of a trained run")
@@ -26,12 +26,18 @@ flags.adopt_module_key_flags(sampler_flags)
 
 
 def main():
-    path, options = cli.path(WORKDIR.value), sampler_flags.given()
+    options = sampler_flags.given()
     if (CONFIG.value is None) != (SWEEP.value is None):
         raise UserError("--config=FILE.py and --sweep=NAME come together; one is missing.")
     if FEW_STEPS.value and SWEEP.value:
         raise UserError("--few_steps and --sweep are two sweeps; take one at a time.")
     chosen = None if SWEEP.value is None else overrides(cli.config_file(), SWEEP.value)
+    with staging.folder(WORKDIR.value) as path:
+        evaluate(path, options, chosen)
+
+
+def evaluate(path, options, chosen):
+    """Prints what the run in the folder `path` reaches, with the options or with each of those chosen."""
     built, step, params = results.load(path)
     if built.model.predict and (options or chosen or FEW_STEPS.value):
         raise UserError(f"a {built.config.model.name} predicts and has no sampler; leave the sampler's flags out.")

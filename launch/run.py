@@ -10,7 +10,19 @@ import jax
 from absl import flags
 
 from launch import cli
-from research import data, distributed, evaluation, experiment, loop, precision, results, warm_start, workdir
+from research import (
+    data,
+    distributed,
+    evaluation,
+    experiment,
+    loop,
+    precision,
+    results,
+    staging,
+    uri,
+    warm_start,
+    workdir,
+)
 from research.errors import UserError
 
 CONFIG = cli.config_flag()
@@ -78,13 +90,13 @@ def _steps(text):
 
 
 def main():
-    path = cli.path(WORKDIR.value)
     distributed.start(HEARTBEAT.value)
-    result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value), UNTIL.value)
-    if result:
-        print(results.summary(result))
-        names = ("samples.npz", "samples.png", "predictions.npz", "learning_curve.png")
-        print("  ".join(str(path / name) for name in names if (path / name).exists()))
+    with staging.folder(WORKDIR.value, jax.process_count) as path:
+        result = train(CONFIG.value, path, INIT_FROM.value, _steps(PROFILE.value), UNTIL.value)
+        if result:
+            print(results.summary(result))
+            names = ("samples.npz", "samples.png", "predictions.npz", "learning_curve.png")
+            print("  ".join(uri.join(WORKDIR.value, name) for name in names if (path / name).exists()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from launch import cli, sampler_flags
-from research import results, sampling
+from research import results, sampling, staging
 
 WORKDIR = cli.workdir_flag("folder of a trained run")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "how many")
@@ -26,7 +26,8 @@ def main():
     number, options, seed = cli.positive(NUM_SAMPLES.value, "num_samples"), sampler_flags.given(), SEED.value
     out = cli.path(OUT.value)
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    built, step, params = results.load(cli.path(WORKDIR.value))
+    with staging.folder(WORKDIR.value) as path:
+        built, step, params = results.load(path)
     sampler_flags.check(built.config, options)
     condition = None if CONDITION.value is None else np.full(number, CONDITION.value, np.int32)
     draw = functools.partial(sampling.batches, built, params, number, condition, seed, **options)

@@ -4,6 +4,7 @@ python -m launch.sweep --config=configs/rectified_flow_toy2d.py --sweep=data --w
 python -m launch.sweep --config=configs/gbdt_oblivious_california.py --sweep=l2_shrinkage --workdir=runs/l2 \
     --backend=one_program
 python -m launch.sweep --workdir=runs/l2 --report --plot=model.learning_rate
+python -m launch.sweep --workdir=runs/l2 --report --sql="select trial, min(value) from metrics group by trial"
 
 one_program trains those side by side that differ in plain numbers, as one compiled program, and prints which they are
 first; the other backends are pages of launch/README.md. Started again, a sweep does only what is missing. A sweep over
@@ -16,12 +17,13 @@ from absl import flags
 
 from launch import cli, run
 from launch.backends import Task, gke, local, one_program, slurm, tpu_vm
-from research import evaluation, halving, results, sweep, sweep_report, workdir
+from research import evaluation, halving, results, staging, sweep, sweep_report, sweep_tables, uri, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import sweep as figure
 
 BACKENDS = {"local": local, "one_program": one_program, "slurm": slurm, "gke": gke, "tpu_vm": tpu_vm}
+HERE = ("local", "one_program")  # backends that wait for their trials
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
 BACKEND = flags.DEFINE_enum("backend", "local", list(BACKENDS), "where the trials run")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what would run, and stop")
@@ -32,15 +34,24 @@ REPORT = flags.DEFINE_bool("report", False, "print a table of what the trials in
 FORMAT = flags.DEFINE_enum("format", "text", ["text", "csv", "json"], "of the report")
 WHERE = flags.DEFINE_multi_string("where", [], "only trials with, such as 'optimizer.learning_rate>1e-4'; may repeat")
 PLOT = flags.DEFINE_string("plot", None, "the field against which --report draws the metric, in report.png")
+SQL = flags.DEFINE_string("sql", None, "a query that --report answers by DuckDB, on the tables trials and metrics")
 
 for backend in BACKENDS.values():
     flags.adopt_module_key_flags(backend)  # --help shows them too
 
 
 def main():
-    path = cli.path(run.WORKDIR.value)
-    if REPORT.value:
-        return report(path)
+    where = run.WORKDIR.value
+    if SQL.value is not None and not REPORT.value:
+        raise UserError("--sql asks a sweep's report; add --report.")
+    if uri.local(where) is None and not REPORT.value and (DRY_RUN.value or BACKEND.value not in HERE):
+        raise UserError(f"--workdir={where} is a URI, which {' and '.join(HERE)} serve, and no dry run: name a folder.")
+    with staging.folder(where, without=("checkpoints",) if REPORT.value else ()) as path:
+        report(path) if REPORT.value else start(path)
+
+
+def start(path):
+    """Runs what is missing of a sweep whose folder is `path`."""
     if given := [f"--{name}" for name in ("until", "init_from", "profile") if flags.FLAGS[name].present]:
         raise UserError(f"{given[0]} is of launch.run alone; leave it out, or run one trial by its own command.")
     tasks, overrides = asked(path)
@@ -81,7 +92,7 @@ def halving_steps(path):
     """The numbers of --halving, checked."""
     if not HALVING.value:
         return []
-    if BACKEND.value not in ("local", "one_program"):
+    if BACKEND.value not in HERE:
         raise UserError(f"--halving waits for the trials; {BACKEND.value} does not: use local or one_program.")
     if not all(step.isdigit() for step in HALVING.value):
         raise UserError(f"--halving={','.join(HALVING.value)} must be steps such as 200,400.")
@@ -130,7 +141,12 @@ def evaluated(task):
 
 
 def report(path):
-    """Prints the report, and draws it with --plot."""
+    """Prints the report, or what --sql asks for, and draws it with --plot."""
+    if SQL.value is not None:
+        if WHERE.value or PLOT.value:
+            raise UserError("--where and --plot are of the report without --sql; write conditions into the query.")
+        names, rows = sweep_tables.query(sweep_tables.write(path), SQL.value)
+        return print(sweep_tables.shown(names, rows, FORMAT.value).rstrip())
     found = sweep_report.load(path, METRIC.value, WHERE.value)
     write = {"text": sweep_report.text, "csv": sweep_report.as_csv, "json": evaluation.dumps}[FORMAT.value]
     print(write(found).rstrip())

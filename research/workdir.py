@@ -124,7 +124,7 @@ def _check_same(path, old, new):
 def versions():
     """What this process runs on: git hash, package versions, devices, the time in UTC."""
     return {
-        "git": _git_hash(),
+        "git": git_hash(),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
@@ -134,7 +134,7 @@ def versions():
     }
 
 
-def _git_hash():
+def git_hash():
     """The commit of this code with a + where files differ from it, or None outside of a checkout or without git.
 
     Code that was packed for a launch has it in a file.

@@ -85,7 +85,7 @@ class Cluster:
 
     def __init__(self, jars, folder, count=2):
         self.jars, self.folder = jars, folder
-        ports = iter(_ports(2 + 3 * count))
+        ports = iter(free_ports(2 + 3 * count))
         self.address, self.web = (f"127.0.0.1:{next(ports)}" for _ in range(2))
         self.places = {i: {name: f"127.0.0.1:{next(ports)}" for name in ("", "http.", "ipc.")} for i in range(count)}
         for name in ("hdfs", "datanode", "secondary"):  # without them no server starts
@@ -114,11 +114,16 @@ class Cluster:
             daemon.wait()
 
     def wait_for(self, count, seconds=60):
-        """Waits until the NameNode knows of `count` DataNodes that live, and may be written to."""
+        """Waits until the NameNode knows of `count` DataNodes that live, and may be written to, and those answer."""
         end = time.monotonic() + seconds
-        while self._state() != (count, False):
+        while self._state() != (count, False) or sum(map(self._answers, self.places)) < count:
             assert time.monotonic() < end, "".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
             time.sleep(0.2)
+
+    def _answers(self, i):
+        host, port = self.places[i]["http."].split(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
 
     def _state(self):
         def bean(name):
@@ -164,7 +169,8 @@ class Cluster:
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
 
 
-def _ports(count):
+def free_ports(count):
+    """Ports that nothing listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

@@ -22,7 +22,7 @@ def test_loop_compares_the_same_steps(monkeypatch):
 
 def test_data_counts_batches(monkeypatch):
     monkeypatch.setattr(data, "BATCHES", 5)
-    rates = [value for name, value in data.main().items() if name.endswith("per_second")]
+    rates = [value for name, value in data.batches().items() if name.endswith("per_second")]
     assert len(rates) == 3 and all(math.isfinite(rate) and rate > 0 for rate in rates)
 
 

@@ -5,6 +5,7 @@ ENSEMBLES_ROWS picks rows of ROWS by their names, with commas between.
 """
 
 import functools
+import json
 import os
 import statistics
 import sys
@@ -106,6 +107,8 @@ def quality():
                 losses, seconds = scores(table, make, setting == "tuned")
                 found[name][who][setting] = statistics.mean(losses)
                 times[who] += sum(seconds)
+        jax.clear_caches()  # each size of a fold compiles anew, and a process has memory maps for some 1500 programs
+        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
     return {"peers": about, "folds": FOLDS, "tables": found, "mean_rank": ranks(found), "seconds": times}
 
 
@@ -141,5 +144,5 @@ def main():
     for name in wanted:
         begin = time.perf_counter()
         result[name] = ROWS[name]()
-        print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+        print(f"{name}: {time.perf_counter() - begin:.0f} s, {json.dumps(result[name])}", file=sys.stderr, flush=True)
     return result

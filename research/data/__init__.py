@@ -12,6 +12,7 @@ from research.data import (
     mnist,
     npz,
     pairs,
+    shards,
     small,
     synthetic,
     tables,
@@ -48,6 +49,7 @@ LOADERS = {  # data.name -> a function of the data section
     "libsvm": libsvm.load,
     "npz": npz.load,
     "image_folder": image_folder.load,
+    "shards": shards.load,
     "synthetic": synthetic.load,
 }
 

@@ -25,7 +25,7 @@ def with_source(dataset, other, config):
         def gather(indices):
             return ours.gather(indices) | {"source": theirs.gather(indices % theirs.size)["x"]}
 
-        return Source(ours.size, gather)
+        return ours._replace(gather=gather, grown=None)
 
     joined = join(dataset.train, other.train), join(dataset.test, other.test)
     return dataset._replace(train=joined[0], test=joined[1], source=(other.train, other.test))

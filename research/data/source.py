@@ -14,6 +14,9 @@ class Source(NamedTuple):
     size: int
     # (indices [B] int64) -> {"x": [B, ...]} and "condition" [B] int32 where there are classes, "y" [B] of a table
     gather: Callable
+    # (rng, rows, batch_size, place in a batch where the epoch begins) -> an epoch's indices [rows]; None: any order
+    permutation: Callable | None = None
+    grown: Callable | None = None  # () -> how many rows there are now, of which the first `size` are those of before
 
 
 class Dataset(NamedTuple):
@@ -30,6 +33,7 @@ class Dataset(NamedTuple):
     entropy: float | None = None  # nats
     feature_names: tuple | None = None  # of the columns of a table with a target; its batches have "y"
     categorical: tuple = ()  # the columns of such a table whose numbers stand for categories
+    borders: tuple | None = None  # a trees.binning.Borders, where x are numbers that stand for its bins
 
     @property
     def fitted(self):

@@ -38,7 +38,7 @@ def make(config, dataset, devices=None):
             "and draws the held-out loss: set it to 0."
         )
     objective, options, kind = fitting.objective_of(fields), fitting.options_of(fields), fitting.kind_of(fields)
-    y, borders = fitting.targets(table["y"], objective), fitting.find_borders(table["x"], fields)
+    y, borders = fitting.targets(table["y"], objective), borders_of(dataset, table["x"], fields)
     counts, truth = jnp.asarray(borders.counts), fitting.targets(test["y"], objective, beside=table["y"])
     binning.apply(borders, test["x"])  # raises UserError where its rows cannot be such
     batch = {"codes": binning.apply(borders, table["x"]), "y": y, "test": test["x"]}
@@ -89,3 +89,18 @@ def make(config, dataset, devices=None):
         return "the loss of the trees"
 
     return Program(init, step, evaluate, True, explain, lambda state: state["params"], batch, rows=("score",))
+
+
+def borders_of(dataset, x, fields):
+    """The binning.Borders of a table: those that its codes were made by, or else the model's own.
+
+    Raises UserError where the model would read the codes another way.
+    """
+    given, wanted = dataset.borders, (binning.side_of(fields.borders), fields.missing)
+    if given is not None and (given.side, given.missing) != wanted:
+        raise UserError(
+            f"the shards hold codes of missing='{given.missing}' and borders of side '{given.side}', the model asks "
+            f"for '{wanted[1]}' and '{wanted[0]}': set model.missing and model.borders (right: xgboost, left: others), "
+            "or store values by launch.prepare --bins=0."
+        )
+    return fitting.find_borders(x, fields) if given is None else given

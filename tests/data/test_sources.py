@@ -12,6 +12,7 @@ from research import data
 from research.data import imagenet, npz, synthetic
 from research.data.image_folder import read_image
 from research.errors import UserError
+from tests.data import shard_files
 
 TOYS = ("8gaussians", "two_moons", "checkerboard", "pinwheel", "spirals", "rings", "swiss_roll")
 
@@ -47,6 +48,7 @@ FILES = {  # name -> (function that writes small files of the real form, more fi
     ),
     "npz": (lambda w, d: labelled_arrays(d), {}),
     "image_folder": (images, {"image_size": 8}),
+    "shards": (lambda w, d: shard_files.pictures(d), {}),
     "synthetic": (lambda w, d: None, {"shape": (5, 5, 3), "levels": 256, "num_classes": 4, "size": 40}),
 }
 EXPECTED = {  # name -> shape, num_classes, levels, sizes of train and test
@@ -66,6 +68,7 @@ EXPECTED = {  # name -> shape, num_classes, levels, sizes of train and test
     "libsvm": ((2,), None, None, 2, 2),
     "npz": ((4, 4, 1), 3, 256, 12, 12),
     "image_folder": ((8, 8, 3), 2, 256, 6, 2),
+    "shards": ((5, 4, 3), 2, 256, 24, 24),
     "synthetic": ((5, 5, 3), 4, 256, 40, 40),
     **{
         name: ((2,), classes, None, 100, 10000) for name, classes in zip(TOYS, (8, 2, None, 5, 2, 4, None), strict=True)

@@ -1,5 +1,6 @@
 """Trees of a table on disk are those of the same table in memory, however it is cut, and outlive an interruption."""
 
+import dataclasses
 import subprocess
 import sys
 import types
@@ -12,9 +13,9 @@ from configs import base
 from research import trees
 from research.data import libsvm
 from research.errors import UserError
-from research.trees import external
+from research.trees import external, streamed
 
-N, EXACT = 3000, ("feature", "border", "missing_right", "left", "start")
+N = 3000
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, 5)).astype(np.float32).round(1)
 Y = (np.sin(X[:, 0]) + X[:, 1] * X[:, 2] + RNG.normal(size=N)).astype(np.float32)
@@ -23,8 +24,12 @@ W = RNG.integers(1, 5, N).astype(np.float32)
 KEY = jax.random.key(3)
 
 
-def config(**fields):
-    return types.SimpleNamespace(**base.gbdt().to_dict() | {"num_trees": 4, "block": 2, "depth": 3} | fields)
+def config(of=base.gbdt, **fields):
+    return types.SimpleNamespace(**of().to_dict() | {"num_trees": 4, "block": 2, "depth": 3} | fields)
+
+
+def oblivious(**fields):
+    return config(base.gbdt_oblivious, **{"depth": 2} | fields)
 
 
 def parts(y, w=None, size=700):
@@ -34,8 +39,9 @@ def parts(y, w=None, size=700):
 
 
 def assert_same(one, other, exact=True):
-    for name in (*EXACT, "value", "gain", "cover"):
-        if exact or name in EXACT:
+    fields = [field.name for field in dataclasses.fields(one)]
+    for name in fields:
+        if exact or name not in ("value", "leaves", "gain", "cover"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
         else:  # of a tree's last sum with the scores XLA may round once where it rounds twice
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5, err_msg=name)
@@ -61,6 +67,27 @@ def test_trees_are_those_in_memory(tmp_path, case):
     np.testing.assert_allclose(trees.predict(found, X), trees.predict(whole, X), rtol=1e-4, atol=1e-5)
 
 
+OBLIVIOUS = {  # options, targets, weights, whether all bits are the same
+    "as on Adult": ({"objective": "logistic", "leaf_method": "newton"}, (Y > 0) * 1.0, None, True),
+    "weighted": ({"score_function": "l2", "missing": "learn", "subsample": 0.5}, Y, W, True),
+    "noisy": (
+        {"random_strength": 1.0, "learning_rate": 2.5, "colsample_bylevel": 0.6, "colsample_bytree": 0.7},
+        Y,
+        W,
+        True,
+    ),
+    "bayesian": ({"bagging_temperature": 1.0}, Y, None, True),
+    "classes": ({"objective": "softmax:classes=3"}, np.digitize(Y, [-1, 1]), None, False),
+}
+
+
+@pytest.mark.parametrize("case", OBLIVIOUS)
+def test_oblivious_trees_are_those_in_memory(tmp_path, case):
+    fields, y, w, exact = OBLIVIOUS[case]
+    whole = trees.fit(X, y, oblivious(**fields), key=KEY, sample_weight=w)
+    assert_same(external.fit(parts(y, w), oblivious(**fields), tmp_path, key=KEY, rows=999), whole, exact)
+
+
 @pytest.fixture(scope="module")
 def once(tmp_path_factory):
     """(folder, Forest) of one fitting."""
@@ -73,7 +100,7 @@ def test_blocks_change_no_bit(tmp_path, once):
 
 
 def test_after_an_interruption_the_same_trees_grow(tmp_path, once, monkeypatch):
-    kept, grow, grown = external._keep, external._grow, []
+    kept, grow, grown = external._keep, streamed.grow, []
 
     def stop(*args):
         kept(*args)
@@ -83,7 +110,7 @@ def test_after_an_interruption_the_same_trees_grow(tmp_path, once, monkeypatch):
         grown.append(args[-1])
         return grow(*args)
 
-    monkeypatch.setattr(external, "_grow", counted)
+    monkeypatch.setattr(streamed, "grow", counted)
     monkeypatch.setattr(external, "_keep", stop)
     with pytest.raises(KeyboardInterrupt):
         external.fit(parts(Y, W), config(), tmp_path, key=KEY, rows=1000)
@@ -126,10 +153,8 @@ def test_parquet_and_libsvm_are_read(tmp_path):
 
 
 MISTAKES = {  # options, what the sentence says
-    "oblivious": (
-        {"name": "gbdt_oblivious", "l2_leaf_reg": 1.0, "score_function": "l2", "random_strength": 0.0},
-        "are 'gbdt'",
-    ),
+    "catboost": (base.catboost().to_dict(), "are 'gbdt_oblivious', or 'gbdt'"),
+    "mvs": ({"mvs": True, "subsample": 0.5}, "mvs is off"),
     "exact": ({"tree_method": "exact"}, "of tree_method 'hist'"),
     "dart": ({"booster": "dart"}, "without dart"),
     "a tree an output": (
@@ -145,7 +170,7 @@ MISTAKES = {  # options, what the sentence says
 def test_options_that_need_all_rows_are_named(tmp_path, mistake):
     fields, sentence = MISTAKES[mistake]
     with pytest.raises(UserError, match=sentence):
-        external.fit(parts(Y), config(**{"bagging_temperature": 0.0} | fields), tmp_path)
+        external.fit(parts(Y), config(**fields), tmp_path)
 
 
 def test_tables_that_change_are_named(tmp_path):
@@ -184,9 +209,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 def test_what_is_held_does_not_grow_with_the_table():
-    """600,000 rows more are 144 MB as numbers and 36 MB as codes; of each a score, a target and a place stay."""
+    """600,000 rows more are 144 MB as numbers and 36 MB as codes; of each a score, a target and a place stay,
+    and what the allocator keeps of the start's sums, which varies by some 20 MB."""
     few, many = (
         int(subprocess.run([sys.executable, "-c", PROCESS, blocks], capture_output=True, text=True, check=True).stdout)
         for blocks in ("10", "40")
     )
-    assert (many - few) * 1024 < 600_000 * 40
+    assert (many - few) * 1024 < 600_000 * 60
