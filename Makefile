@@ -17,7 +17,7 @@ test-slow: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2 -m slow
 
 test-cluster: .venv/clustered-$(VERSION)
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m cluster -rs
 
 lint: .venv/tested-$(VERSION)
 	$(BIN)/ruff check .

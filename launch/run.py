@@ -63,6 +63,8 @@ def train(config, path, init_from=None, profile=None, until=None):
     if jax.process_index() == 0:
         print(_cost(built), file=sys.stderr)
     state = loop.run(program, batches, built.config, path, profile=profile, until=until)
+    if (reader := getattr(built.dataset.fitted[0].gather, "groups", None)) and jax.process_index() == 0:
+        print(reader.say(), file=sys.stderr)
     if until and until < built.config.train.num_steps:
         return {}
     params = distributed.whole(built.program.params(state))

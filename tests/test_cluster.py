@@ -5,6 +5,7 @@ import filecmp
 import json
 import os
 import pathlib
+import re
 import runpy
 import signal
 import socket
@@ -15,6 +16,7 @@ import types
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pytest
 from absl import flags
 
@@ -23,6 +25,7 @@ from launch.backends import Task, local
 from research import data, distributed, experiment, interrupts, loop, workdir
 from research.metrics_writer import read
 from tests import conftest
+from tests.data import shard_files
 from tests.processes import FORKS
 
 pytestmark = pytest.mark.cluster
@@ -161,6 +164,28 @@ def wait_for(metrics, size, seconds=120):
 
 def said(path, index):
     return pathlib.Path(f"{path}-{index}.stderr").read_text()
+
+
+def test_two_processes_read_groups_of_their_own_and_go_on_where_one_was_killed(tmp_path):
+    x = pa.table({name: np.random.default_rng(i).normal(size=4000).astype(np.float32) for i, name in enumerate("abc")})
+    columns = [shard_files.column(name) for name in x.column_names]
+    shard_files.write(tmp_path / "table", {"train": x, "test": x}, columns, shard=1000, group=50, target=None)
+    of = ["--config=configs/ddpm_tabular.py:tiny", "--config.data.name=shards", f"--config.data.dir={tmp_path}/table"]
+    of += ["--config.data.batch_size=32", "--config.train.num_steps=1000", "--until=100", "--config.train.log_every=1"]
+    of += ["--config.train.eval_every=0", "--config.train.checkpoint_every=20", "--heartbeat=10"]
+    rows = {}
+    for count in (1, 2):
+        assert ended(begin(count, tmp_path / str(count), *of)) == [0] * count
+        rows[count] = int(re.search(r"([\d,]+) rows read", said(tmp_path / str(count), 0))[1].replace(",", ""))
+    np.testing.assert_allclose(losses(tmp_path / "2"), losses(tmp_path / "1"), rtol=1e-5)
+    assert 0.4 < rows[2] / rows[1] < 0.6  # what the first of two has read
+    processes = begin(2, tmp_path / "killed", *of)
+    wait_for(tmp_path / "killed" / "metrics.jsonl", 2500)  # within the first epoch
+    processes[1].kill()
+    assert ended(processes)[0] != 0
+    assert ended(begin(2, tmp_path / "killed", *of)) == [0, 0]
+    assert "resumed at step" in said(tmp_path / "killed", 0)
+    assert filecmp.cmp(*(tmp_path / name / "metrics.jsonl" for name in ("2", "killed")), shallow=False)
 
 
 def test_the_same_command_on_one_process_and_on_two(tmp_path):
