@@ -326,27 +326,31 @@ def test_commands_on_s3_are_killed_and_go_on_from_there(bucket, tmp_path, monkey
         *("--config.train.checkpoint_every=50", "--config.train.eval_every=50", "--config.sampler.num_samples=8"),
         *("--config.sampler.name=euler",),
     ]
-    whole = command("run", *long, f"--workdir={tmp_path}/whole")
-    assert whole.wait(240) == 0, whole.stderr.read()
+
+    def finish(process):
+        """What it printed."""
+        out, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        return out, said
+
+    finish(command("run", *long, f"--workdir={tmp_path}/whole"))
     where = f"{bucket}/runs/a"
     process = command("run", *long, f"--workdir={where}")
     while process.poll() is None and not newest(where):
         time.sleep(0.1)
-    assert process.poll() is None, process.stderr.read()
     process.kill()
-    process.wait()
+    process.communicate()
+    assert process.returncode == -9
     shutil.rmtree(tmp_path / "tmp")
     (tmp_path / "tmp").mkdir()
-    last = command("run", *long, f"--workdir={where}")
-    out, said = last.communicate(timeout=240)
-    assert last.returncode == 0 and "resumed at step" in said and f"{where}/samples.npz" in out, out + said
+    out, said = finish(command("run", *long, f"--workdir={where}"))
+    assert "resumed at step" in said and f"{where}/samples.npz" in out, out + said
     files = there(where)
     assert files["metrics.jsonl"] == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     with np.load(io.BytesIO(files["params.npz"])) as ours, np.load(tmp_path / "whole" / "params.npz") as theirs:
         assert all(np.array_equal(ours[name], theirs[name]) for name in {*ours.files, *theirs.files})
     for name, *arguments in (("evaluate", "--num_samples=8"), ("sample", "--num_samples=4", f"--out={tmp_path}/x.npz")):
-        process = command(name, f"--workdir={where}", *arguments)
-        assert process.wait(240) == 0, process.stderr.read()
+        finish(command(name, f"--workdir={where}", *arguments))
     assert (tmp_path / "x.npz").exists() and not list((tmp_path / "tmp").glob("workdirs-*/*"))
 
 

@@ -1,5 +1,7 @@
 """What the tests of preparing share: one Spark session for all of them, a table, and how to read what came out."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,9 @@ def spark():
     pytest.importorskip("pyspark")
     from research.prepare import session
 
-    found = session.start("local[2]", FAST)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyspark forks to start the JVM, which jax, that others have used, warns of
+        found = session.start("local[2]", FAST)
     yield found
     found.stop()
 
