@@ -210,14 +210,12 @@ def test_what_a_killed_process_left_here_is_removed(where, own_temporary_folder)
     with staging.folder(where) as folder:
         top, name = folder.parent, folder.name.partition(".")[0]
         assert folder.name == f"{name}.{os.getpid()}"
-    child = os.fork()
-    if not child:
-        os._exit(0)
-    os.waitpid(child, 0)
-    put(top / f"{name}.{child}", "a", "1")
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    put(top / f"{name}.{dead.pid}", "a", "1")
     put(top / f"{name}.1", "a", "of a process that lives")
     with staging.folder(where):
-        assert not (top / f"{name}.{child}").exists() and (top / f"{name}.1").exists()
+        assert not (top / f"{name}.{dead.pid}").exists() and (top / f"{name}.1").exists()
 
 
 class Killed(BaseException):
