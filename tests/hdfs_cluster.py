@@ -148,6 +148,7 @@ class Cluster:
             "dfs.namenode.avoid.read.stale.datanode": "true",  # webhdfs is sent to another node after 3 s
             "dfs.namenode.avoid.write.stale.datanode": "true",
             "dfs.namenode.stale.datanode.interval": 3000,
+            "dfs.namenode.replication.considerLoad": "false",  # of two nodes the one that is left is always too busy
             "dfs.heartbeat.interval": 1,
             "dfs.namenode.heartbeat.recheck-interval": 2000,
             "dfs.namenode.fs-limits.min-block-size": 65536,

@@ -32,6 +32,8 @@ MEANINGS = (  # of what Spark says, the first that is found: (pattern, sentence;
      "Spark's workers cannot run {0}; set PYSPARK_PYTHON to a Python that they have."),
     (r"(No space left on device|DiskOutOfSpace|quota of \S+ is exceeded|Disk quota exceeded)",
      "the disk is full ({0}); make room, also in spark.local.dir, and run the same command again."),
+    (r"(could only be (?:replicated|written) to 0 nodes|Failed to replace a bad datanode)",
+     "HDFS has too few DataNodes to write to ({0}); start them, or see docs/data.md, and run the same command again."),
     (r"(?:AccessControlException|AccessDenied|Mkdirs failed)\w*:? ([^\n]*)|([^\n:]*\(Permission denied\))",
      "a file may not be read or written ({0}); change its rights, or run as its owner."),
     (r"(?:Call From \S+ to (\S+) failed on connection|UnknownHostException: (\S+))",
