@@ -62,9 +62,9 @@ def load(path, metric=None, where=()):
 
 def text(report):
     """The report as lines: trials, then means over seeds where seeds are swept."""
-    lines = _aligned(report["trials"])
+    lines = aligned(report["trials"])
     if any(row["count"] > 1 for row in report["over_seeds"]):
-        lines += ["", f"{report['metric']} over seeds, 95 % t intervals:", *_aligned(report["over_seeds"])]
+        lines += ["", f"{report['metric']} over seeds, 95 % t intervals:", *aligned(report["over_seeds"])]
     return "\n".join([*lines, f"best {report['metric']}: {report['best']}"])
 
 
@@ -143,7 +143,7 @@ def _hashable(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def _aligned(rows):
+def aligned(rows):
     """Rows of dicts as lines in columns under a header."""
     names = list(dict.fromkeys(itertools.chain(*rows)))
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]

@@ -77,7 +77,7 @@ def shown(names, rows, form):
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([names, *rows])
         return file.getvalue()
-    return "\n".join(sweep_report._aligned([dict(zip(names, row)) for row in rows])) if rows else "  ".join(names)
+    return "\n".join(sweep_report.aligned([dict(zip(names, row)) for row in rows])) if rows else "  ".join(names)
 
 
 def _numbers(found):

@@ -19,9 +19,8 @@ import pyarrow as pa
 from pyarrow import dataset, parquet
 
 from configs import base
-from research import data
+from research import benchmarks, data
 from research.data import manifest, pipeline
-from research.errors import UserError, nearest
 
 ONLY, ROUNDS = "DATA_PARTS", 3
 BATCHES, SHAPES = 500, {"digits": ((8, 8, 1), 128), "mnist": ((28, 28, 1), 256), "cifar10": ((32, 32, 3), 128)}
@@ -167,6 +166,7 @@ def write_csv(path, rows, columns):
 
 
 def timed(call):
+    """Wall seconds of call()."""
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -177,10 +177,7 @@ PARTS = {"batches": batches, "reading": reading, "preparing": preparing, "extern
 
 def main():
     """A dict: of each part its figures, and the plan for 10 TB where preparing is among them."""
-    wanted = list(filter(None, os.environ.get(ONLY, "").split(","))) or list(PARTS)
-    for name in wanted:
-        if name not in PARTS:
-            raise UserError(f"{ONLY} names the part '{name}'; {nearest(name, PARTS)}")
+    wanted = benchmarks.picked(ONLY, PARTS)
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
     for name in wanted:
         result[name] = PARTS[name]()

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from sklearn import datasets, ensemble, metrics, model_selection, tree
 
+from research import benchmarks
 from research.benchmarks import ensemble_peers
 from research.benchmarks.samplers import ratio
-from research.errors import UserError, nearest
 from research.trees import estimators
 
 ONLY, ROUNDS, TREES, STAGES, FOLDS = "ENSEMBLES_ROWS", 3, 200, 500, 5
@@ -136,10 +136,7 @@ ROWS = {
 def main():
     """A dict: for each row what each contestant takes and reaches, ours also as a ratio to each peer."""
     jax.config.update("jax_enable_compilation_cache", False)
-    wanted = list(filter(None, os.environ.get(ONLY, "").split(","))) or list(ROWS)
-    for name in wanted:
-        if name not in ROWS:
-            raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
+    wanted = benchmarks.picked(ONLY, ROWS)
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
     for name in wanted:
         begin = time.perf_counter()

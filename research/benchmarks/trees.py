@@ -20,10 +20,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from research import benchmarks
 from research.benchmarks import tree_peers
 from research.benchmarks.samplers import ratio
 from research.benchmarks.tree_peers import L2, RATE, Work
-from research.errors import UserError, nearest
 from research.trees import binning, boosting, ensemble, levelwise, many, objectives, oblivious, prediction
 
 ONLY, THREADS, ROUNDS, SECONDS = "TREES_ROWS", 2, 15, 60
@@ -206,10 +206,7 @@ def main():
     jax.config.update("jax_enable_compilation_cache", False)
     with contextlib.suppress(RuntimeError):  # where a backend runs already, it should have as many
         jax.config.update("jax_num_cpu_devices", THREADS)
-    wanted = list(filter(None, os.environ.get(ONLY, "").split(","))) or list(ROWS)
-    for name in wanted:
-        if name not in ROWS:
-            raise UserError(f"{ONLY} names the row '{name}'; {nearest(name, ROWS)}")
+    wanted = benchmarks.picked(ONLY, ROWS)
     peers, versions = tree_peers.here()
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
     return result | {"threads": threads(), "peers": versions} | {name: ROWS[name](peers) for name in wanted}

@@ -46,20 +46,23 @@ class Folder:
 
     def manifest(self):
         """The manifest, checked, or None where there is none. Raises UserError for a damaged one."""
-        path = self.path(manifests.NAME)
+        where = shown(f"{self.uri}/{manifests.NAME}")
+        try:
+            found = self.read_json(manifests.NAME)
+        except ValueError as error:
+            raise UserError(f"{where} is damaged ({error}); delete the folder and prepare it anew.") from None
+        return None if found is None else manifests.check(found, where)
+
+    def read_json(self, *names):
+        """What a file of JSON holds, None where there is no such file. Raises ValueError for another text."""
+        path = self.path(*names)
         if not self.fs.exists(path):
             return None
         stream = self.fs.open(path)
         try:
-            text = self.jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+            return json.loads(self.jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
         finally:
             stream.close()
-        try:
-            return manifests.check(json.loads(text), shown(str(path)))
-        except ValueError as error:
-            raise UserError(
-                f"{shown(str(path))} is damaged ({error}); delete the folder and prepare it anew."
-            ) from None
 
     def write_manifest(self, manifest):
         """Writes manifest.json, whole, as the last of a folder's files."""

@@ -74,7 +74,10 @@ def start(master, conf=()):
     with tempfile.TemporaryFile() as log:
         try:
             with _stderr(log):
-                return builder.getOrCreate()
+                spark = builder.getOrCreate()
+            # A stop breaks the connection of its accumulators, of which their thread would print a traceback.
+            spark.sparkContext._accumulatorServer.handle_error = lambda *_: None
+            return spark
         except Exception as error:
             log.seek(0)
             lines = [

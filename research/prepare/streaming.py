@@ -1,6 +1,5 @@
 """Files that arrive in a folder, added to a folder of shards by Structured Streaming."""
 
-import json
 import threading
 
 from pyspark.sql import types as T
@@ -74,14 +73,8 @@ def _frozen(given, asked, there):
 
 def _id(output):
     """The id of the query that the checkpoint is of, None where there is none."""
-    path = output.path(CHECKPOINT, "metadata")
-    if not output.fs.exists(path):
-        return None
-    stream = output.fs.open(path)
-    try:
-        return json.loads(output.jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))["id"]
-    finally:
-        stream.close()
+    found = output.read_json(CHECKPOINT, "metadata")
+    return found and found["id"]
 
 
 def _same_stream(output, manifest, where):
