@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from launch import cli, run
+from launch import backends, cli, run
 from launch.backends import Task, gke, local, one_program, slurm, tpu_vm
 from research import evaluation, halving, results, staging, sweep, sweep_report, sweep_tables, uri, workdir
 from research.atomic import replacing
@@ -27,7 +27,6 @@ HERE = ("local", "one_program")  # backends that wait for their trials
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() generator in the config file")
 BACKEND = flags.DEFINE_enum("backend", "local", list(BACKENDS), "where the trials run")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what would run, and stop")
-RETRIES = flags.DEFINE_integer("retries", 1, "how often a trial that failed, but for a mistake, is run again", 0)
 HALVING = flags.DEFINE_list("halving", [], "STEP,STEP: at each the worse half of the trials stops")
 METRIC = flags.DEFINE_string("metric", None, "what --report and --halving compare, such as eval/loss")
 REPORT = flags.DEFINE_bool("report", False, "print a table of what the trials in --workdir reached")
@@ -36,7 +35,7 @@ WHERE = flags.DEFINE_multi_string("where", [], "only trials with, such as 'optim
 PLOT = flags.DEFINE_string("plot", None, "the field against which --report draws the metric, in report.png")
 SQL = flags.DEFINE_string("sql", None, "a query that --report answers by DuckDB, on the tables trials and metrics")
 
-for backend in BACKENDS.values():
+for backend in (backends, *BACKENDS.values()):
     flags.adopt_module_key_flags(backend)  # --help shows them too
 
 

@@ -1,5 +1,6 @@
 """Samples in batches: of one compiled size, split over the local devices, kept as shards that a rerun goes on from."""
 
+import functools
 import hashlib
 import json
 import math
@@ -59,16 +60,12 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         split, whole = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
         params = jax.device_put(params, whole)
 
-    def sample(params, key, labels, given):
-        if ends and not given:
-            given = {"noise": jax.random.normal(jax.random.fold_in(key, 1), (rows, *experiment.dataset.shape))}
-        out = experiment.model.sample(params, key, rows, labels, **given, **options)
-        return {"x": out.x} | (given if ends else {}), out.nfe
-
     def place(x):
         return jax.device_put(jnp.resize(jnp.asarray(x), (rows, *x.shape[1:])), split)
 
-    draw = jax.jit(sample, out_shardings=split and (split, whole))
+    fixed = tuple((name, tuple(x) if isinstance(x, list) else x) for name, x in sorted(options.items()))
+    noisy = experiment.dataset.shape if ends and source is None else None
+    draw = _compiled(experiment.model.sample, rows, fixed, noisy, ends, split and (split, whole))
     for i in range(start, number):
         labels, given, key = None, {}, jax.random.fold_in(jax.random.key(seed), i)
         if condition is not None:
@@ -84,6 +81,19 @@ def batches(experiment, params, num_samples, condition=None, seed=0, start=0, en
         if ends and condition is not None:
             found["condition"] = condition[i * size : (i + 1) * size]
         yield found if ends else found["x"], nfe
+
+
+@functools.lru_cache(maxsize=4)  # trials of a sweep share their model: they compile once
+def _compiled(model_sample, rows, options, noisy, ends, shardings):
+    """The jitted (params, key, labels, given) -> (a batch of `batches` as a dict, nfe). noisy: shape of x or None."""
+
+    def sample(params, key, labels, given):
+        if noisy is not None:
+            given = {"noise": jax.random.normal(jax.random.fold_in(key, 1), (rows, *noisy))}
+        out = model_sample(params, key, rows, labels, **given, **dict(options))
+        return {"x": out.x} | (given if ends else {}), out.nfe
+
+    return jax.jit(sample, out_shardings=shardings)
 
 
 def _unrounded(source, i, size, seed):

@@ -8,6 +8,10 @@ prints what would run and yields nothing.
 import pathlib
 from typing import Any, NamedTuple
 
+from absl import flags
+
+RETRIES = flags.DEFINE_integer("retries", 1, "how often a trial that failed, but for a mistake, is run again", 0)
+
 
 class Task(NamedTuple):
     """A run to launch: its name, "" if it is no trial of a sweep; its workdir, which holds frozen.json; the module;

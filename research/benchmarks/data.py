@@ -22,7 +22,7 @@ from configs import base
 from research import benchmarks, data
 from research.data import manifest, pipeline
 
-ONLY, ROUNDS = "DATA_PARTS", 3
+ONLY, ROUNDS = "DATA_PARTS", 9
 BATCHES, SHAPES = 500, {"digits": ((8, 8, 1), 128), "mnist": ((28, 28, 1), 256), "cifar10": ((32, 32, 3), 128)}
 ROWS, COLUMNS, SHARD, GROUP, BATCH, SINGLE = 2_000_000, 20, 65536, 8192, 1024, 100
 SIZES = (20_000, 200_000, ROWS)  # rows that are prepared
@@ -49,14 +49,19 @@ def reading():
         write_shards(folder, ROWS, COLUMNS)
         section = base.update(base.data("shards"), dir=folder)
         files = dataset.dataset(sorted(map(str, pathlib.Path(folder, "train").glob("*.parquet"))))
+        sums = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        checked = dataset.dataset(files.files, format=dataset.ParquetFileFormat(default_fragment_scan_options=sums))
         rng = np.random.default_rng(0)
 
         def in_order():
             return sum(len(batch["x"]) for batch in pipeline.epochs(data.load(section).train, GROUP))
 
-        def scan():  # to what a net takes, as ours
+        def scan(files=files):  # to what a net takes, as ours
             read = files.to_batches(batch_size=GROUP)
             return sum(len(np.stack([c.to_numpy() for c in batch.columns[:-1]], 1)) for batch in read)
+
+        def scan_checked():  # the pages' checksums too, as ours
+            return scan(checked)
 
         def scan_alone():
             return sum(batch.num_rows for batch in files.to_batches(batch_size=GROUP))
@@ -73,9 +78,15 @@ def reading():
                 file.read_row_group(group).slice(int(rng.integers(file.metadata.row_group(group).num_rows)), 1)
             return SINGLE
 
-        ways = {"in_order": in_order, "scan": scan, "scan_alone": scan_alone, "shuffled": shuffled}
+        ways = {
+            "in_order": in_order,
+            "scan": scan,
+            "scan_checked": scan_checked,
+            "scan_alone": scan_alone,
+            "shuffled": shuffled,
+        }
         speeds = turns(ways | {"one_by_one": one_by_one})
-    against = {"in_order": ("scan", "scan_alone"), "shuffled": ("one_by_one", "scan")}
+    against = {"in_order": ("scan", "scan_checked", "scan_alone"), "shuffled": ("one_by_one", "scan")}
     ratios = {f"{a}_over_{b}": speeds[a] / speeds[b] for a, others in against.items() for b in others}
     return {"rows": ROWS, "columns": COLUMNS, "rows_per_second": speeds, **ratios}
 

@@ -33,6 +33,7 @@ class Groups:
         self.metadata = {}  # file -> its footer
         self.read = collections.Counter()  # how often each group was read
         self.bytes, self.seconds = 0, 0.0
+        self.own = threading.local()  # the file that a thread read last stays open
 
     def extend(self, shards):
         """Takes in the files behind those that are known. Raises UserError where the known ones are not the first."""
@@ -53,6 +54,8 @@ class Groups:
         edges = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), len(which)]
         parts = list(zip(which[edges[:-1]].tolist(), edges[:-1], edges[1:]))
         found, asked = {}, collections.deque()
+        if len(parts) == 1 and len(indices) == self.rows[which[0]] and np.array_equal(local, np.arange(len(indices))):
+            return dict(self._ask(int(which[0]), len(indices), here=True).result())  # a group as it is, read-only
         for i, (_, begin, end) in enumerate(parts):
             for group, first, last in parts[i + len(asked) : i + AHEAD]:
                 asked.append(self._ask(group, last - first))
@@ -74,28 +77,36 @@ class Groups:
             f"{rows:,} rows read at {rows / seconds:,.0f} rows/s, {self.bytes / seconds / 1e6:,.0f} MB/s, by one thread"
         )
 
-    def _ask(self, group, rows):
-        """The Future of a group's arrays."""
+    def _ask(self, group, rows, here=False):
+        """The Future of a group's arrays, which other threads read, or this one: here=True."""
         with self.lock:
             self.clock += rows
             future, _ = self.kept.pop(group, (None, 0))
-            if future is None or (future.done() and future.exception()):
-                future = self.pool.submit(self._load, group)
+            new = future is None or (future.done() and future.exception())
+            if new:
+                future = concurrent.futures.Future() if here else self.pool.submit(self._load, group)
             self.kept[group] = future, self.clock
             while next(iter(self.kept.values()))[1] < self.clock - ROWS_KEPT:
                 self.kept.popitem(last=False)
-            return future
+        if new and here:
+            try:
+                future.set_result(self._load(group))
+            except BaseException as error:
+                future.set_exception(error)
+        return future
 
     def _load(self, group):
         shard, i = self.places[group]
         where, start = uri.join(self.folder, shard["file"]), time.perf_counter()
         try:
-            table = self._open(shard, where).read_row_group(i, self.columns)
+            table = self._open(shard, where).read_row_group(i, self.columns, use_threads=False)
             arrays = self.decode(table)
+            for array in arrays.values():
+                array.setflags(write=False)
         except FileNotFoundError:
             raise UserError(f"{where} is gone, which the manifest lists; {AGAIN}.") from None
         except (pa.ArrowException, OSError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200]
+            self.own.name, reason = None, " ".join(str(error).split())[:200]
             raise UserError(f"{where} is damaged in row group {i} ({reason}); {AGAIN}.") from error
         with self.lock:
             self.read[group] += 1
@@ -105,6 +116,8 @@ class Groups:
 
     def _open(self, shard, where):
         path, name = uri.local(where), shard["file"]
+        if getattr(self.own, "name", None) == name:
+            return self.own.file
         if name not in self.metadata:
             size = path.stat().st_size if path else uri.size(where)
             if size != shard["bytes"]:
@@ -113,12 +126,14 @@ class Groups:
         file = parquet.ParquetFile(
             source, metadata=self.metadata.get(name), pre_buffer=not path, page_checksum_verification=True
         )
-        rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        if rows != shard["groups"]:
-            raise UserError(f"{where} has other row groups than the manifest says; {AGAIN}.")
-        for lacking in set(self.columns) - set(file.schema_arrow.names):
-            raise UserError(f"{where} has no column '{lacking}'; {AGAIN}.")
-        self.metadata[name] = file.metadata
+        if name not in self.metadata:
+            rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+            if rows != shard["groups"]:
+                raise UserError(f"{where} has other row groups than the manifest says; {AGAIN}.")
+            for lacking in set(self.columns) - set(file.schema_arrow.names):
+                raise UserError(f"{where} has no column '{lacking}'; {AGAIN}.")
+            self.metadata[name] = file.metadata
+        self.own.name, self.own.file = name, file
         return file
 
 

@@ -1,5 +1,7 @@
 """From a Source to batches: an endless, shuffled, resumable iterator for training, a plain generator for evaluation."""
 
+import collections
+import concurrent.futures
 import functools
 import sys
 
@@ -10,6 +12,7 @@ from research.data.growing import Growing, Sizes
 from research.errors import UserError
 
 # Two threads gather a few batches ahead. More threads only contend for the interpreter's lock.
+AHEAD = 2  # batches in order that are read before they are asked for
 READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 
 
@@ -49,6 +52,12 @@ def iterate(source, batch_size, seed, *, process_index=0, process_count=1):
 
 
 def epochs(source, batch_size):
-    """Batches that go once through a source in order; the last may be short."""
-    for start in range(0, source.size, batch_size):
-        yield source.gather(np.arange(start, min(start + batch_size, source.size)))
+    """Batches that go once through a source in order, some of them read ahead; the last may be short."""
+    starts, waiting = range(0, source.size, batch_size), collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(AHEAD) as pool:
+        for start in starts:
+            waiting.append(pool.submit(source.gather, np.arange(start, min(start + batch_size, source.size))))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

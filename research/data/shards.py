@@ -62,11 +62,9 @@ def table(found, folder):
         stored = [numbers_of(borders, f, column["kind"] == "category") for f, column in enumerate(found["columns"])]
 
     def decode(read):
-        x = np.empty((len(names), len(read)), np.float32)
-        for row, name, values in zip(x, names, stored):
-            row[:] = read_column(read[name], values)
+        x = [read_column(read[name], values).astype(np.float32, copy=False) for name, values in zip(names, stored)]
         y = {} if target is None else {"y": read_column(read[target]).astype(np.float32)}
-        return {"x": np.ascontiguousarray(x.T)} | y
+        return {"x": np.stack(x, axis=1)} | y
 
     def finish(batch):
         return batch | {"condition": batch["y"].astype(np.int32)} if classes else batch

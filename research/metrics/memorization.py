@@ -1,5 +1,7 @@
 """Are samples closer to the training data than real held-out data are? Near 1: no; well below 1: they copy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,9 +32,8 @@ def memorization(samples, train, test, seed=0):
     train, test = rng.permutation(train), rng.permutation(test)
     n = min(len(test) // 2, len(train))
     halves = test[:n], test[n : 2 * n]
-    starts = range(0, len(train), n)
     # to_train[i] [blocks, queries]; the last block, when smaller, counts for the whole set but not for the medians.
-    to_train = [np.stack([_nearest(q, train[s : s + n]) for s in starts]) for q in (samples, *halves)]
+    to_train = [_to_blocks(samples, train, n), *_of_halves(_Arrays(train, *halves))]
 
     tiny = 1e-6 * np.std(train) + 1e-30  # where half of the real examples have an equal, as in coarse discrete data
 
@@ -46,6 +47,30 @@ def memorization(samples, train, test, seed=0):
     ]
     threshold = np.percentile(np.concatenate([to_train[1].min(0), to_train[2].min(0)]), 1)
     return {"ratio": float(np.mean(roles)), "copies": float(np.mean(to_train[0].min(0) <= threshold))}
+
+
+class _Arrays(tuple):
+    """Arrays that are equal where their bytes are, for a cache."""
+
+    def __new__(cls, *arrays):
+        return super().__new__(cls, arrays)
+
+    def __hash__(self):
+        return hash(tuple(hash(x.tobytes()) for x in self))
+
+    def __eq__(self, other):
+        return len(self) == len(other) and all(map(np.array_equal, self, other))
+
+
+@functools.lru_cache(maxsize=1)  # trials of a sweep are measured against the same data
+def _of_halves(arrays):
+    train, *halves = arrays
+    return [_to_blocks(half, train, len(half)) for half in halves]
+
+
+def _to_blocks(queries, train, n):
+    """Distances [blocks, queries] to the nearest of each n training examples."""
+    return np.stack([_nearest(queries, train[start : start + n]) for start in range(0, len(train), n)])
 
 
 def _rows(x, center):

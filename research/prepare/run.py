@@ -52,13 +52,15 @@ def prepare(spark, request):
                 **{"spark": pyspark.__version__, "plan": writing.plan(rows)},
             }
             output.write_manifest(manifest)
+    spark.catalog.clearCache()
     return manifest, True
 
 
 def _table(spark, request):
     frame = reading.table(spark, request)
     types = schema.types(frame, request)
-    divided = columns.divided(schema.typed(frame, types, request.missing_word), request)
+    # Kept, on disk where memory is short, since each pass over text would parse it anew.
+    divided = columns.divided(schema.typed(frame, types, request.missing_word), request).persist()
     entries, classes, counts = columns.learn(divided, types, request)
     manifest = {"kind": "table", "columns": entries, "target": request.target, "classes": classes, "image": None}
     manifest |= {"bins": request.bins, **columns.MISSING, "raw": frame.schema.jsonValue()}
