@@ -4,11 +4,15 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := $(wildcard constraints-$(VERSION).txt)
 BIN := .venv/bin
 WORKDIR ?= runs/digits
+FIGURES ?= runs/figures
 
-.PHONY: demo test test-slow test-cluster lint format clean
+.PHONY: demo figures test test-slow test-cluster lint format clean
 
 demo: .venv/installed-$(VERSION)
 	$(BIN)/python -m launch.run --config=configs/rectified_flow_digits.py --workdir=$(WORKDIR)
+
+figures: .venv/drawn-$(VERSION)
+	$(BIN)/python -m launch.figures --out=$(FIGURES)
 
 test: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2
@@ -32,6 +36,10 @@ format: .venv/tested-$(VERSION)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try PYTHON=python3.12 make" if sys.version_info < (3, 11) else 0)'
 	test -e $@ || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e .
+	touch $@
+
+.venv/drawn-$(VERSION): .venv/installed-$(VERSION)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[figures]'
 	touch $@
 
 .venv/tested-$(VERSION): .venv/installed-$(VERSION)
