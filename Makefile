@@ -12,7 +12,7 @@ demo: .venv/installed-$(VERSION)
 	$(BIN)/python -m launch.run --config=configs/rectified_flow_digits.py --workdir=$(WORKDIR)
 
 figures: .venv/drawn-$(VERSION)
-	$(BIN)/python -m launch.figures --out=$(FIGURES)
+	$(BIN)/python -m launch.figures --out=$(FIGURES) --parallel=2
 
 test: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2

@@ -80,7 +80,8 @@ def digest(configs):
 def code(module, configs):
     """A hash of the text of an item, of the models and samplers of its runs, and of all of research/ they import."""
     start = {module.__name__} | {f"research.models.{c['model']['name']}" for c in configs.values()}
-    start |= {f"research.samplers.{c['sampler']['name']}" for c in configs.values() if c.get("sampler")}
+    drawn = [c["sampler"]["name"] for c in configs.values() if "name" in c.get("sampler", {})]  # a flow's has none
+    start |= {f"research.samplers.{name}" for name in drawn}
     found = hashlib.sha256()
     for file in sorted(reached(start)):
         found.update(file.read_bytes())
