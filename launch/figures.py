@@ -14,6 +14,7 @@ stop the others.
 import importlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -62,10 +63,30 @@ def all_of(out, names):
     failed, begin = [], time.monotonic()
     for i, name in enumerate(names):
         command = ["--out", str(out), "--scale", SCALE.value, "--only", name, f"--parallel={local.PARALLEL.value}"]
-        if subprocess.run([sys.executable, "-m", "launch.figures", *command], check=False).returncode:
+        if call([sys.executable, "-m", "launch.figures", *command]):
             failed.append(name)
         say(f"{i + 1} of {len(names)} figures after {(time.monotonic() - begin) / 60:.1f} min")
     return failed
+
+
+def call(command):
+    """The exit status of a command. SIGTERM is passed on, and then ends this process too, with what is made kept."""
+    told = []
+    with subprocess.Popen(command) as child:
+
+        def stop(*_):
+            told.append(True)
+            child.terminate()
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            status = child.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if told:
+        say("stopped; the same command goes on from there.")
+        sys.exit(cli.EXIT_PREEMPTED)
+    return status
 
 
 def attempt(out, name, do):

@@ -1,6 +1,11 @@
 """launch.figures: what is made, kept, drawn anew; and that one figure's trouble is its own."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import types
 
 import pytest
@@ -123,14 +128,30 @@ def test_what_a_figure_needs_and_is_not_here_is_no_failure(items, tmp_path):
 def test_all_go_on_behind_a_failure_and_it_is_said_at_the_end(items, tmp_path, monkeypatch):
     asked = []
 
-    def call(command, check):
+    def call(command):
         asked.append(command[command.index("--only") + 1])
-        return types.SimpleNamespace(returncode=2 if asked[-1] == "good" else 0)
+        return 2 if asked[-1] == "good" else 0
 
-    monkeypatch.setattr(figures.subprocess, "run", call)
+    monkeypatch.setattr(figures, "call", call)
     with pytest.raises(UserError, match=r"1 of 2 figures could not be made: good; see above"):
         figures.main()
     assert asked == ["good", "other"]
+
+
+def test_a_signal_reaches_the_figure_that_is_being_made(tmp_path):
+    wait = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
+    code = f"import sys; from launch import figures; figures.call([sys.executable, '-c', {wait!r}])"
+    environ = os.environ | {"PYTHONPATH": str(processes.ROOT)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "begun").exists():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    begin = time.monotonic()
+    parent.send_signal(signal.SIGTERM)
+    _, said = parent.communicate(timeout=30)
+    assert parent.returncode == 75 and "the same command goes on" in said and time.monotonic() - begin < 30
 
 
 def test_verdicts_are_computed_anew_from_points(items, tmp_path):
