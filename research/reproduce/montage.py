@@ -17,4 +17,4 @@ def save(path, files):
             picture = ImageOps.pad(picture.convert("RGB"), CELL, color="white")
         whole.paste(picture, (GAP + i % COLUMNS * width, GAP + i // COLUMNS * height))
     with replacing(path) as target:
-        whole.quantize(128).save(target, format="PNG", optimize=True)
+        whole.save(target, format="PNG", optimize=True)

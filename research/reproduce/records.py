@@ -19,7 +19,7 @@ def write(folder, name, record):
     """Keeps an item's record in a folder of its scale."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{name}.json") as file:
-        file.write(json.dumps(plain(record), indent=1).encode() + b"\n")
+        file.write(json.dumps(plain(record), separators=(",", ":")).encode() + b"\n")
 
 
 def read(folder, name):
