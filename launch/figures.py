@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 
-import jax
 from absl import flags
 
 from launch import cli
@@ -61,9 +60,9 @@ def all_of(out, names):
     if SCALE.value == "full":
         print("\n".join(f"{name}: needs {needed(name)}" for name in names), flush=True)
     failed, begin = [], time.monotonic()
+    same = [f"--{flag}={flags.FLAGS[flag].value}" for flag in ("out", "scale", "parallel", "nproc", "retries")]
     for i, name in enumerate(names):
-        command = ["--out", str(out), "--scale", SCALE.value, "--only", name, f"--parallel={local.PARALLEL.value}"]
-        if call([sys.executable, "-m", "launch.figures", *command]):
+        if call([sys.executable, "-m", "launch.figures", *same, "--only", name]):
             failed.append(name)
         say(f"{i + 1} of {len(names)} figures after {(time.monotonic() - begin) / 60:.1f} min")
     return failed
@@ -113,19 +112,22 @@ def make(out, name):
     points = records.plain(module.load(folders, SCALE.value))
     seconds = time.monotonic() - begin
     used = [f"{run.config} {json.dumps(run.changes)}" for run in runs.values()]
-    record = {"points": points, "rows": module.rows(points), "origin": records.origin(module, configs, seconds)}
-    records.write(folder, name, record | {"configs": used})
-    redraw(out, name)
+    keep(folder, name, {"points": points, "origin": records.origin(module, configs, seconds), "configs": used})
     say(f"{name}: done in {seconds:.0f} s: {folder / name}.png")
 
 
 def redraw(out, name):
     """Draws a figure from its JSON, and computes its verdicts anew."""
-    module, folder = reproduce.item(name), out / SCALE.value
-    record = records.read(folder, name)
+    record = records.read(out / SCALE.value, name)
     if record and "points" in record:
-        records.write(folder, name, record | {"rows": module.rows(record["points"])})
-        records.save_pictures(folder, name, module.draw(record["points"]))
+        keep(out / SCALE.value, name, record)
+
+
+def keep(folder, name, record):
+    """Writes a record with the rows that follow from its points, and the pictures."""
+    module, points = reproduce.item(name), record["points"]
+    records.write(folder, name, record | {"rows": module.rows(points)})
+    records.save_pictures(folder, name, module.draw(points))
 
 
 def keep_reason(folder, name, why):
@@ -223,10 +225,9 @@ def write_page(out):
 
 
 def say(line):
-    """Prints a line of progress; from a process that others wait for, at once."""
+    """Prints a line of progress at once."""
     print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", False)
     cli.run(main, required=("out",))

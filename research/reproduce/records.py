@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import math
 import pathlib
 
 import research
@@ -44,7 +45,7 @@ def plain(value):
         return [plain(inner) for inner in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    return None if isinstance(value, float) and value - value != 0 else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def save_pictures(folder, name, figure):

@@ -13,31 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from research import noise, oracle, samplers
+from research.figures.papers.sampler_order import EIGHT, LEVELS, rk4
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "samplers.md"
 MARKS = "<!-- measured: tests/oracle/orders.py -->", "<!-- end -->"
 STEPS = (20, 40, 80, 160)
 TOLERANCES = (1e-3, 1e-5, 1e-7)
-ANGLE = np.arange(8) * np.pi / 4
-EIGHT = oracle.gaussian_mixture(np.ones(8), 2 * np.stack([np.cos(ANGLE), np.sin(ANGLE)], 1), np.full(8, 0.2))
 MEAN, STD = 0.7, 0.5
 GAUSSIAN = oracle.gaussian_mixture([1.0], [[MEAN]], [STD])
-LEVELS = 9.0, 3 / 7  # sigma / alpha from which and to which is solved: t = 0.9 and 0.3 of the rectified flow
 PROCESSES = {"rectified": noise.rectified(), "vp": noise.vp(), "edm": noise.edm()}
-
-
-def rk4(field, process, x, times):
-    """The classic Runge-Kutta method in t, four calls a step, by hand: no sampler, but the measure of one."""
-
-    def step(x, t, s, _):
-        h, slope = s - t, lambda x, t: field(x, t).velocity
-        a = slope(x, t)
-        b = slope(x + h / 2 * a, t + h / 2)
-        c = slope(x + h / 2 * b, t + h / 2)
-        return x + h / 6 * (a + 2 * b + 2 * c + slope(x + h * c, s))
-
-    return samplers.scan(step, x, times, calls=4, trajectory=False)
-
 
 ODES = {  # row of the table: sampler, options, order
     "euler": ("euler", {}, 1),
