@@ -106,6 +106,8 @@ def net():
                 "positions": "sincos",  # sincos | rope
                 "dropout": 0.0,
                 "activation": "gelu_tanh",
+                "attention": "xla",  # cudnn: fused, for bfloat16 on NVIDIA GPUs; not for meanflow and likelihoods
+                "unroll": 1,  # blocks that a turn of the loop writes out; depth: faster on GPUs, slower to compile
             },
         }
     )

@@ -30,6 +30,7 @@ AT_LEAST = {  # a run would end in an obscure error, or never
     "net.dit.depth": 1,
     "net.dit.heads": 1,
     "net.dit.patch": 1,
+    "net.dit.unroll": 1,
     "model.num_trees": 1,
     "model.block": 1,
     "model.max_nodes": 0,

@@ -3,10 +3,12 @@
 import math
 import pathlib
 
+import jax
 import pytest
 
 from research import sweep as sweeps
-from research.benchmarks import data, flow_peers, flows, loop, nets, sweep
+from research.benchmarks import data, flow_peers, flows, loop, nets, steps, sweep
+from research.errors import UserError
 from research.nets.mlp import MLP
 
 
@@ -94,3 +96,20 @@ def test_each_way_to_run_a_sweep_runs_the_same_trials(row, monkeypatch):
     assert [(one[field], one["seed"]) for one in flat] == want and len(set(want)) == sweep.TRIALS
     assert all(one[name] == value for one in flat for name, value in sweep.ROWS[row][3].items())
     assert all(len(each) == 1 for each, _ in (ways[0], ways[1], ways[3]))
+
+
+def test_a_step_of_an_experiment_is_timed_and_counted(monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS", 0.0)
+    monkeypatch.setattr(steps, "PEAK", {jax.devices()[0].device_kind: 2.0})
+    small = {"width": 32, "depth": 2, "heads": 2, "unroll": 2}
+    monkeypatch.setitem(steps.CONFIGS, "small", (steps.DIT, (8, 8, 3), 4, small))
+    monkeypatch.setenv(steps.ONLY, "small")
+    row = steps.main()["small"]
+    tokens, heads = (8 // 4) ** 2, 2 * 2 * 32  # a token's products: q k^T and of its weights with v
+    block = tokens * (2 * 32 * (3 + 1 + 4 + 4) * 32 + heads * tokens) + 2 * 32 * 6 * 32
+    outer = tokens * 2 * 2 * 48 * 32 + 2 * 32 * 2 * 32 + 2 * (256 + 32) * 32
+    assert row["tflops"] * row["ms"] == pytest.approx(3e-9 * 4 * (2 * block + outer))
+    assert row["mfu"] == row["tflops"] / 2 and row["examples_per_s"] * row["ms"] == pytest.approx(4000)
+    monkeypatch.setenv(steps.ONLY, "dit_b_fused")  # wants a GPU
+    with pytest.raises(UserError, match="STEPS_CONFIGS names the row 'dit_b_fused'"):
+        steps.main()

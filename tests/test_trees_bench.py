@@ -99,3 +99,18 @@ def test_rows_are_picked_by_name_and_absent_peers_are_told(monkeypatch):
     monkeypatch.setenv(trees.ONLY, "oen")
     with pytest.raises(UserError, match="TREES_ROWS names the row 'oen'"):
         trees.main()
+
+
+def test_peers_that_can_are_also_asked_on_a_gpu():
+    asked, one = [], lambda work, x, y: (asked.append(work) or "fit", "predict")
+    peers = dict.fromkeys(tree_peers.PEERS, one)
+    assert set(tree_peers.contests(Work(9, 6, 4, gpu=True), None, None, peers)) == {
+        *tree_peers.PEERS,
+        "catboost_gpu",
+        "xgboost_gpu",
+    }
+    assert [work.gpu for work in asked] == [False, False, False, True, True]
+    assert set(tree_peers.contests(Work(9, 6, 4, classes=3), None, None, {"xgboost": one})) == {
+        "xgboost",
+        "xgboost_vector",
+    }

@@ -1,48 +1,54 @@
 """What a training step of the experiments costs on this device: time, arithmetic, memory and compilation.
 
 Batches are generated in the shape of the real ones and stay on the device. The environment variable STEPS_CONFIGS picks
-configs by their names, with commas between.
+rows by their names, with commas between. `mfu` is the counted arithmetic over the card's peak in bfloat16.
 """
 
 import importlib
-import os
 import statistics
 import time
 
 import jax
 
 from configs import base
-from research import data, experiment, precision
-from research.errors import UserError, nearest
+from research import benchmarks, data, experiment, precision
 from research.nets import cost
 
 ONLY, SECONDS, ROUNDS = "STEPS_CONFIGS", 4.0, 5
-CONFIGS = {  # name: (shape of an example, examples a step); pods take more of them
-    "nice_mnist": ((28, 28, 1), 256),
-    "realnvp_cifar10": ((32, 32, 3), 64),
-    "glow_cifar10": ((32, 32, 3), 64),
-    "jet_imagenet64": ((64, 64, 3), 64),
-    "ddpm_cifar10": ((32, 32, 3), 128),
-    "edm_cifar10": ((32, 32, 3), 128),
-    "rectified_flow_imagenet64_dit": ((64, 64, 3), 128),
+PEAK = {"NVIDIA H100 80GB HBM3": 989.0, "NVIDIA H200": 989.0}  # dense bfloat16 TFLOP/s, by their data sheets
+DIT, FUSED = "rectified_flow_imagenet64_dit", {"attention": "cudnn"}
+CONFIGS = {  # row: (config, shape of an example, examples a step, changes of net.dit); pods take more examples
+    "nice_mnist": ("nice_mnist", (28, 28, 1), 256, {}),
+    "realnvp_cifar10": ("realnvp_cifar10", (32, 32, 3), 64, {}),
+    "glow_cifar10": ("glow_cifar10", (32, 32, 3), 64, {}),
+    "jet_imagenet64": ("jet_imagenet64", (64, 64, 3), 64, {}),
+    "ddpm_cifar10": ("ddpm_cifar10", (32, 32, 3), 128, {}),
+    "edm_cifar10": ("edm_cifar10", (32, 32, 3), 128, {}),
+    "dit_b": (DIT, (64, 64, 3), 256, {"width": 768, "depth": 12, "heads": 12}),
+    "dit_xl": (DIT, (64, 64, 3), 128, {}),
+    "dit_b_fused": (DIT, (64, 64, 3), 256, {"width": 768, "depth": 12, "heads": 12, "unroll": 12} | FUSED),
+    "dit_xl_fused": (DIT, (64, 64, 3), 128, {"unroll": 28} | FUSED),
 }
 
 
-def built(name, shape, batch_size):
-    """The Experiment of configs/NAME.py, on generated images of that shape."""
+def built(name, shape, batch_size, changes):
+    """The Experiment of configs/NAME.py with changes of its `net.dit`, on generated images of that shape."""
     config = importlib.import_module(f"configs.{name}").get_config()
+    if changes:
+        base.update(config.net.dit, **changes)
     fields = {"name": "synthetic", "shape": shape, "levels": 256, "num_classes": 10, "size": 2 * batch_size}
     base.update(config.data, batch_size=batch_size, **fields)
     return experiment.build(config)
 
 
-def measured(name, shape, batch_size):
+def measured(name, shape, batch_size, changes):
     """{"ms": of a step, the median of ROUNDS, and what else there is to know of it}."""
-    made = built(name, shape, batch_size)
+    made = built(name, shape, batch_size, changes)
     precision.apply(made.config.precision)
     batch = jax.device_put(next(data.epochs(made.dataset.train, batch_size)))
     state = jax.jit(made.program.init)(jax.random.key(0))
-    forward = cost.flops(made.model.loss, made.program.params(state), jax.random.key(0), batch)
+    plain = built(name, shape, batch_size, changes and changes | {"attention": "xla"})  # a fused one cannot be counted
+    forward = cost.flops(plain.model.loss, made.program.params(state), jax.random.key(0), batch)
     begin = time.perf_counter()
     step = jax.jit(made.program.step, donate_argnums=0).lower(state, batch).compile()
     compiled = time.perf_counter() - begin
@@ -58,13 +64,16 @@ def measured(name, shape, batch_size):
     run(2)
     count = max(1, int(SECONDS / ROUNDS / run(2)))
     ms = [1e3 * run(count) for _ in range(ROUNDS)]
-    memory = step.memory_analysis()
+    memory, rate = step.memory_analysis(), 3e-9 * forward / statistics.median(ms)  # thrice its forward count
+    peak = PEAK.get(jax.devices()[0].device_kind)
     return {
         "batch": batch_size,
         "ms": statistics.median(ms),
         "spread": max(ms) / min(ms),
         "examples_per_s": 1e3 * batch_size / statistics.median(ms),
-        "tflops": 3e-9 * forward / statistics.median(ms),  # a step is three times its forward count
+        "parameters": cost.parameters(made.program.params(state)),
+        "tflops": rate,
+        **({"mfu": rate / peak} if peak else {}),
         "compile_s": compiled,
         "mib": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2**20,
     }
@@ -73,9 +82,8 @@ def measured(name, shape, batch_size):
 def main():
     """A dict: for each experiment what its step takes."""
     jax.config.update("jax_enable_compilation_cache", False)
-    wanted = list(filter(None, os.environ.get(ONLY, "").split(","))) or list(CONFIGS)
-    for name in wanted:
-        if name not in CONFIGS:
-            raise UserError(f"{ONLY} names the config '{name}'; {nearest(name, CONFIGS)}")
-    rows = {name: measured(name, *CONFIGS[name]) for name in wanted}
+    fused = jax.default_backend() == "gpu"
+    here = [name for name, (*_, changes) in CONFIGS.items() if fused or "attention" not in changes]
+    wanted = benchmarks.picked(ONLY, here)
+    rows = {name: measured(*CONFIGS[name]) for name in wanted}
     return {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **rows}

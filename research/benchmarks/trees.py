@@ -112,13 +112,12 @@ def trained(work, peers):
 
     A tree is the difference of fits of few and of many trees, so that what a fit costs once is left out.
     """
-    work = work._replace(threads=threads())
+    work = work._replace(threads=threads(), gpu=jax.default_backend() == "gpu")
     few, more = (2, 12) if work.classes else (10, 60) if work.rows < 100_000 else (4, 24)
     x, y = tree_peers.table(work)
-    fits = {name: make(work, x, y)[0] for name, make in peers.items()}
-    if work.classes and "xgboost" in peers:
-        fits["xgboost_vector"] = peers["xgboost"](work._replace(vector=True), x, y)[0]
-    names, table = [(grower, kind) for grower in GROWERS for kind in ("rows", "features")], binned(work, x, y)
+    fits = tree_peers.contests(work, x, y, peers)
+    kinds = ("rows", "features") if mesh().size > 1 else ("rows",)  # the same on one device
+    names, table = [(grower, kind) for grower in GROWERS for kind in kinds], binned(work, x, y)
     own = {f"{grower}_{kind}": growing(work, *table, grower, kind, (few, more)) for grower, kind in names}
     both = {name: call for name, (call, _) in own.items()} | fits
     times = turns({(name, n): functools.partial(call, n) for name, call in both.items() for n in (few, more)})

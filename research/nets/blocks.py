@@ -137,12 +137,16 @@ class WeightNormConv(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of tokens h [B, T, C]; `rotate` [T, C / heads / 2] are angles of a rotary embedding, or None."""
+    """Self-attention of tokens h [B, T, C]; `rotate` [T, C / heads / 2] are angles of a rotary embedding, or None.
+
+    implementation: as of jax.nn.dot_product_attention; "cudnn" holds no weights [T, T], in bfloat16 on NVIDIA's GPUs.
+    """
 
     heads: int
     dtype: jnp.dtype = jnp.float32
     kernel_init: Callable = nn.initializers.lecun_normal()
     last_init: Callable | None = None
+    implementation: str = "xla"
 
     @nn.compact
     def __call__(self, h, rotate=None):
@@ -153,7 +157,7 @@ class Attention(nn.Module):
         q, k, v = jnp.split(qkv.reshape(*h.shape[:-1], 3 * self.heads, width // self.heads), 3, axis=-2)
         if rotate is not None:
             q, k = rotated(q, rotate), rotated(k, rotate)
-        h = jax.nn.dot_product_attention(q, k, v).reshape(h.shape)
+        h = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation).reshape(h.shape)
         last = self.last_init or self.kernel_init
         return nn.Dense(width, dtype=self.dtype, kernel_init=last, name="out")(h)
 

@@ -34,12 +34,13 @@ class Block(nn.Module):
     dropout: float
     train: bool
     dtype: jnp.dtype
+    attention: str
 
     @nn.compact
     def __call__(self, h, c, rotate):
         told = nn.Dense(6 * self.width, dtype=self.dtype, kernel_init=blocks.ZEROS, name="told")(jax.nn.silu(c))
         scale, shift, gate, scale_2, shift_2, gate_2 = jnp.split(told[:, None], 6, axis=-1)
-        attention = blocks.Attention(self.heads, self.dtype, XAVIER, name="attention")
+        attention = blocks.Attention(self.heads, self.dtype, XAVIER, None, self.attention, name="attention")
         h = h + gate * attention(modulate(h, scale, shift), rotate)
         hidden = blocks.FeedForward(
             4 * self.width,
@@ -78,8 +79,9 @@ class DiT(nn.Module):
     """Output of the shape of images x [B, H, W, C] from x, times t [B] and labels [B]; twice C with learned_sigma.
 
     positions: "sincos" adds sines and cosines to the tokens as the paper does, "rope" turns queries and keys by their
-    row and column. Blocks are scanned; `unroll` of them a turn (depth: no loop). Raises UserError for shapes that the
-    patch, the heads or the positions do not divide.
+    row and column. Blocks are scanned; `unroll` of them a turn (depth: no loop). attention: "xla", or "cudnn" for its
+    fused one, which has no forward-mode derivative. Raises UserError for shapes that the patch, the heads or the
+    positions do not divide, and for an attention that is not here.
     """
 
     width: int = 384
@@ -93,6 +95,7 @@ class DiT(nn.Module):
     learned_sigma: bool = False
     remat: bool = False
     unroll: int = 1
+    attention: str = "xla"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -101,6 +104,11 @@ class DiT(nn.Module):
             raise UserError(
                 f"a dit takes images whose height and width divide by its patch of {self.patch}, "
                 f"not examples of shape {x.shape[1:]}; change net.dit.patch or net.name."
+            )
+        fused = jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16
+        if self.attention != "xla" and not (self.attention == "cudnn" and fused):
+            raise UserError(
+                f"net.dit.attention is '{self.attention}'; choose xla, or cudnn for net.dtype=bfloat16 on a GPU."
             )
         height, width, channels = x.shape[1:]
         embedding = Embedding(
@@ -112,9 +120,8 @@ class DiT(nn.Module):
         if self.positions == "sincos":
             h, angles = h + jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1).astype(h.dtype), None
         stack = blocks.scan(Block, self.depth, self.remat, self.unroll)
-        h, _ = stack(self.width, self.heads, self.activation, self.dropout, train, self.dtype, name="blocks")(
-            h, c, angles
-        )
+        fields = (self.width, self.heads, self.activation, self.dropout, train, self.dtype, self.attention)
+        h, _ = stack(*fields, name="blocks")(h, c, angles)
         told = nn.Dense(2 * self.width, kernel_init=blocks.ZEROS, name="told")(jax.nn.silu(c))
         h = modulate(h.astype(jnp.float32), *jnp.split(told[:, None], 2, axis=-1))
         outputs = self.patch**2 * channels * (1 + self.learned_sigma)

@@ -269,6 +269,7 @@ def test_a_deeper_stack_is_the_same_program(name):
         (DiT(**DIT | {"width": 18}), (4, 4, 1), "divides by 4"),
         (DiT(**DIT | {"heads": 3}), (4, 4, 1), "net.dit.heads"),
         (DiT(**DIT, positions="learned"), (4, 4, 1), "sincos or rope"),
+        (DiT(**DIT, attention="cudnn"), (4, 4, 1), "choose xla, or cudnn for net.dtype=bfloat16 on a GPU"),
         (UNet(channels=(8, 8), attention=(3,)), (4, 4, 1), r"sizes \[4, 2\]"),
         (UNet(channels=(12, 12), head_dim=5), (4, 4, 1), None),
         (UNet(channels=(10,), head_dim=3), (4, 4, 1), "head_dim"),

@@ -23,6 +23,7 @@ class Work(NamedTuple):
     depth: int = 6
     threads: int = 2
     vector: bool = False  # XGBoost's trees have a leaf of all classes, and not of one
+    gpu: bool = False  # for the two peers that can
 
 
 def table(work, seed=0):
@@ -41,11 +42,12 @@ def catboost(work, x, y):
     import catboost
 
     pool = catboost.Pool(x, y)
-    pool.quantize(border_count=work.bins - 1)
+    pool.quantize(border_count=work.bins - 1, task_type="GPU" if work.gpu else "CPU")
     options = {"depth": work.depth, "learning_rate": RATE, "l2_leaf_reg": L2, "thread_count": work.threads}
     options |= {"bootstrap_type": "No", "random_strength": 0, "boosting_type": "Plain", "metric_period": 1000}
     options |= {"leaf_estimation_method": "Gradient", "leaf_estimation_iterations": 1, "score_function": "L2"}
     options |= {"loss_function": "MultiClass" if work.classes else "RMSE", "allow_writing_files": False, "verbose": 0}
+    options |= {"task_type": "GPU"} if work.gpu else {}
 
     def fit(num_trees):
         return catboost.CatBoost(options | {"iterations": num_trees}).fit(pool)
@@ -57,9 +59,12 @@ def xgboost(work, x, y):
     """XGBoost hist, depthwise."""
     import xgboost
 
-    data = xgboost.QuantileDMatrix(x, y, max_bin=work.bins, nthread=work.threads)
+    if work.gpu:
+        data = xgboost.DMatrix(x, y)  # binned on the card, in the first fit
+    else:
+        data = xgboost.QuantileDMatrix(x, y, max_bin=work.bins, nthread=work.threads)
     options = {"max_depth": work.depth, "eta": RATE, "reg_lambda": L2, "nthread": work.threads}
-    options |= {"tree_method": "hist", "max_bin": work.bins}
+    options |= {"tree_method": "hist", "max_bin": work.bins, "device": "cuda" if work.gpu else "cpu"}
     if work.classes:
         options |= {"objective": "multi:softprob", "num_class": work.classes}
         options |= {"multi_strategy": "multi_output_tree"} if work.vector else {}
@@ -81,6 +86,7 @@ def lightgbm(work, x, y):
     )
 
 
+ON_GPU = ("catboost", "xgboost")
 PEERS = {"catboost": catboost, "xgboost": xgboost, "lightgbm": lightgbm}
 
 
@@ -95,6 +101,15 @@ def here():
         else:
             found[name], about[name] = make, importlib.import_module(name).__version__
     return found, about
+
+
+def contests(work, x, y, peers):
+    """{name: fit(number of trees)} of those peers, where there is a choice also of XGBoost's leaves; *_gpu on one."""
+    ways = {name: (name, work._replace(gpu=False)) for name in peers}
+    ways |= {f"{name}_gpu": (name, work) for name in ON_GPU if name in peers and work.gpu}
+    if work.classes and "xgboost" in peers:
+        ways["xgboost_vector"] = "xgboost", work._replace(vector=True, gpu=False)
+    return {label: peers[name](how, x, y)[0] for label, (name, how) in ways.items()}
 
 
 def fits(name, work, num_trees, seeds):
