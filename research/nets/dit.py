@@ -34,7 +34,7 @@ class Block(nn.Module):
     dropout: float
     train: bool
     dtype: jnp.dtype
-    attention: str
+    attention: str = "xla"
 
     @nn.compact
     def __call__(self, h, c, rotate):
