@@ -39,7 +39,7 @@ def stub():
 def test_couplings_are_compared_with_a_step(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "ot", None)  # not to be imported
     result = couplings.main()
-    assert result["pot"].startswith("absent")
+    assert result["peers"]["pot"].startswith("absent")
     for case in ("digits", "points"):
         assert set(result[case]) == {"step", "exact", "exact_by_class", "sinkhorn", "sinkhorn_by_class"}
         assert result[case]["step"]["ratio"] == 1

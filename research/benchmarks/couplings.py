@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import rectified_flow_digits, rectified_flow_toy2d
-from research import data, experiment, transport
+from research import benchmarks, data, experiment, transport
 from research.benchmarks.samplers import ratio, turns
 
-BATCH, ITERATIONS, EPSILON = 256, 50, 0.05
+BATCH, ITERATIONS, EPSILON, ROUNDS = 256, 50, 0.05, 15
+QUICK = {"ROUNDS": 5}
 CASES = {"digits": rectified_flow_digits.get_config, "points": rectified_flow_toy2d.get_config}
 
 
@@ -52,6 +53,8 @@ def pairings(x0, label):
 
 def peers(x0):
     """({name: call() -> None} of POT on the same numbers and as many iterations, its version or why it is absent)."""
+    if why := benchmarks.unasked("pot"):
+        return {}, why
     try:
         import ot
     except ImportError as error:
@@ -76,8 +79,9 @@ def main():
     result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
     for case, config in CASES.items():
         step, x0, label = training(config())
-        theirs, result["pot"] = peers(x0)
-        times = turns({"step": step} | pairings(x0, label) | theirs)
+        theirs, version = peers(x0)
+        result["peers"] = {"pot": version}
+        times = turns({"step": step} | pairings(x0, label) | theirs, ROUNDS)
         result[case] = {
             name: {"ms": statistics.median(found), **ratio(found, times["step"])} for name, found in times.items()
         }

@@ -23,6 +23,7 @@ from research import benchmarks, data
 from research.data import manifest, pipeline
 
 ONLY, ROUNDS = "DATA_PARTS", 9
+QUICK = {"ROUNDS": 5, ONLY: "batches,reading,external"}
 BATCHES, SHAPES = 500, {"digits": ((8, 8, 1), 128), "mnist": ((28, 28, 1), 256), "cifar10": ((32, 32, 3), 128)}
 ROWS, COLUMNS, SHARD, GROUP, BATCH, SINGLE = 2_000_000, 20, 65536, 8192, 1024, 100
 SIZES = (20_000, 200_000, ROWS)  # rows that are prepared

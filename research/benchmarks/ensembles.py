@@ -21,6 +21,7 @@ from research.benchmarks.samplers import ratio
 from research.trees import estimators
 
 ONLY, ROUNDS, TREES, STAGES, FOLDS = "ENSEMBLES_ROWS", 3, 200, 500, 5
+QUICK = {ONLY: "forest_binned_digits,forest_exact_digits"}
 
 
 def digits():

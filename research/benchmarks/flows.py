@@ -14,6 +14,7 @@ from research.models import glow, realnvp
 from research.nets import cost as costs
 
 ROUNDS, DEEP = 30, 64
+QUICK = {"ROUNDS": 7}
 SIZES = {"vectors": Vectors(), "images": Images()}
 
 

@@ -15,6 +15,7 @@ from research import loop
 from research.contracts import Program
 
 STEPS, ROUNDS, WIDTH = 1000, 15, 224
+QUICK = {"ROUNDS": 5}
 
 
 def program():

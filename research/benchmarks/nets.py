@@ -11,6 +11,7 @@ from research.nets.dit import SIZES, DiT
 from research.nets.unet import UNet
 
 ROUNDS, BATCH = 3, 8
+QUICK = {"ROUNDS": 1}
 DDPM = UNet(channels=(128, 256, 256, 256), blocks=2, attention=(16,), head_dim=256, scale_shift=False)
 
 

@@ -18,6 +18,7 @@ from research.nets.mlp import MLP
 from research.nets.unet import UNet
 
 ROUNDS, BATCH, STEPS, SDE_STEPS = 15, 64, 50, 200
+QUICK = {"ROUNDS": 5}
 SIDE, WIDTHS = 8, (16, 32)
 FIXED = ("ddim", "ddpm", "euler", "heun", "dpm_solver_pp")
 UNET, PERCEPTRON = UNet(channels=WIDTHS, blocks=1), MLP(width=64, depth=2)
@@ -53,10 +54,10 @@ def calling(net, params, x):
     return call
 
 
-def turns(calls):
+def turns(calls, rounds=None):
     """{name: [milliseconds] of ROUNDS} of calls that take turns, after one of each that is not counted."""
     times = {name: [] for name in calls}
-    for i in range(ROUNDS + 1):
+    for i in range((rounds or ROUNDS) + 1):
         for name, call in calls.items():
             begin = time.perf_counter()
             call()
@@ -91,7 +92,7 @@ def fixed():
         net, sample = (name, "net"), (name, "sample")
         row |= {"net_ms": ms[net] / STEPS, "sample_ms": ms[sample], "own": ratio(times[sample], times[net])}
         row |= {"net_over_ours": ratio(times[net], times["net"]), "over_ours": ratio(times[sample], times["ddim"])}
-    return {"over_net": ours, "diffusers": {"version": version, **theirs}}
+    return {"over_net": ours, "diffusers": theirs, "peers": {"diffusers": version}}
 
 
 def sde():

@@ -15,6 +15,7 @@ from research import benchmarks, data, experiment, precision
 from research.nets import cost
 
 ONLY, SECONDS, ROUNDS = "STEPS_CONFIGS", 4.0, 5
+QUICK = {ONLY: "nice_mnist"}
 PEAK = {"NVIDIA H100 80GB HBM3": 989.0, "NVIDIA H200": 989.0}  # dense bfloat16 TFLOP/s, by their data sheets
 DIT, FUSED = "rectified_flow_imagenet64_dit", {"attention": "cudnn"}
 CONFIGS = {  # row: (config, shape of an example, examples a step, changes of net.dit); pods take more examples

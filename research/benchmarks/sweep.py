@@ -11,7 +11,10 @@ import time
 
 import jax
 
-TRIALS = 32
+from research import benchmarks
+
+ONLY, TRIALS = "SWEEP_ROWS", 32
+QUICK = {"TRIALS": 8, ONLY: "trees"}
 ROWS = {  # name: (config, field of a rate, values, changes)
     "toy2d": (
         "rectified_flow_toy2d",
@@ -90,4 +93,4 @@ def row(config, field, rates, changes):
 def main():
     """A dict: seconds of each way, and ratios to the sweep as one program."""
     about = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "load": os.getloadavg()[0]}
-    return about | {name: row(*arguments) for name, arguments in ROWS.items()}
+    return about | {name: row(*ROWS[name]) for name in benchmarks.picked(ONLY, ROWS)}

@@ -4,13 +4,13 @@ Each contestant is a function (table, tuned, seed) -> estimator, which is told t
 Not tuned: its defaults. Tuned: one setting, the same for all tables, with a lower rate, more trees and some sampling.
 """
 
-import importlib
 import os
 from typing import NamedTuple
 
 import numpy as np
 
 from configs import base
+from research import benchmarks
 from research.data import small, tables, uci
 
 THREADS = 2
@@ -144,15 +144,8 @@ CONTESTANTS = {"ours": ours, "catboost": catboost, "xgboost": xgboost, "lightgbm
 
 def here():
     """({name: function of CONTESTANTS} of those that can be imported, {name: its version, or why it is absent})."""
-    found, about = {"ours": ours}, {}
-    for name in list(CONTESTANTS)[1:]:
-        try:
-            about[name] = importlib.import_module(name).__version__
-        except ImportError as error:
-            about[name] = f"absent: {error}"
-        else:
-            found[name] = CONTESTANTS[name]
-    return found, about
+    found, about = benchmarks.here({name: make for name, make in CONTESTANTS.items() if name != "ours"})
+    return {"ours": ours} | found, about
 
 
 def folder():

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from research import benchmarks
 from research.benchmarks import elsewhere
 
 PYTHON, CHILD = "FLOW_PEERS_PYTHON", pathlib.Path(__file__).with_name("torch_flows.py")
@@ -51,6 +52,9 @@ def contestants(sizes):
     """([Contestant of each peer that is here], {peer: its version, or why it is absent}) for Vectors or Images."""
     kind, found, about = type(sizes).__name__, [], {}
     for name in JAX_PEERS[kind]:
+        if why := benchmarks.unasked(name):
+            about[name] = why
+            continue
         try:
             build = getattr(importlib.import_module(f"{__name__}.{name}_flows"), kind.lower())
         except Exception as error:  # a peer that breaks on this jax is a result and no defect
@@ -58,6 +62,8 @@ def contestants(sizes):
         else:
             about[name] = importlib.metadata.version(name)
             found.append(Contestant(name, lambda build=build: build(sizes)))
+    if why := benchmarks.unasked("normflows"):
+        return found, about | {"normflows": why}
     if not os.environ.get(PYTHON):
         return found, about | {"normflows": f"absent: {PYTHON} names no interpreter with torch and normflows"}
     version, why = elsewhere.version(os.environ[PYTHON], "normflows")

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+from research import benchmarks
 from research.benchmarks import elsewhere
 
 PYTHON, CHILD = "SAMPLER_PEERS_PYTHON", pathlib.Path(__file__).with_name("torch_ddim.py")
@@ -14,6 +15,8 @@ def contestants(sizes):
 
     ask("build") says of what size its net is, ask("net") calls it sizes["steps"] times, ask("sample") draws a batch.
     """
+    if why := benchmarks.unasked("diffusers"):
+        return {}, why
     if not os.environ.get(PYTHON):
         return {}, f"absent: {PYTHON} names no interpreter with torch and diffusers"
     found, why = elsewhere.version(os.environ[PYTHON], "diffusers")

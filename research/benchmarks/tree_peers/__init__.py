@@ -4,11 +4,12 @@ Each function of PEERS bins the table, which is not timed, and returns (fit(numb
 predict(model, x)). All grow trees of the same depth at the same rate by the same loss; what is left is each one's own.
 """
 
-import importlib
 import time
 from typing import NamedTuple
 
 import numpy as np
+
+from research import benchmarks
 
 RATE, L2 = 0.1, 3.0
 
@@ -92,15 +93,7 @@ PEERS = {"catboost": catboost, "xgboost": xgboost, "lightgbm": lightgbm}
 
 def here():
     """({name: function of PEERS} of those that can be imported, {name: its version, or why it is absent})."""
-    found, about = {}, {}
-    for name, make in PEERS.items():
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            about[name] = f"absent: {error}"
-        else:
-            found[name], about[name] = make, importlib.import_module(name).__version__
-    return found, about
+    return benchmarks.here(PEERS)
 
 
 def contests(work, x, y, peers):
