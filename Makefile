@@ -6,13 +6,16 @@ BIN := .venv/bin
 WORKDIR ?= runs/digits
 FIGURES ?= runs/figures
 
-.PHONY: demo figures test test-slow test-cluster lint format clean
+.PHONY: bench demo figures test test-slow test-cluster lint format clean
 
 demo: .venv/installed-$(VERSION)
 	$(BIN)/python -m launch.run --config=configs/rectified_flow_digits.py --workdir=$(WORKDIR)
 
 figures: .venv/drawn-$(VERSION)
 	$(BIN)/python -m launch.figures --out=$(FIGURES) --parallel=2
+
+bench: .venv/benched-$(VERSION)
+	$(BIN)/python -m launch.bench all --quick --results=benchmarks/results --page=BENCHMARKS.md
 
 test: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2
@@ -40,6 +43,10 @@ format: .venv/tested-$(VERSION)
 
 .venv/drawn-$(VERSION): .venv/installed-$(VERSION)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[figures]'
+	touch $@
+
+.venv/benched-$(VERSION): .venv/installed-$(VERSION)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[bench]'
 	touch $@
 
 .venv/tested-$(VERSION): .venv/installed-$(VERSION)

@@ -17,7 +17,7 @@ TIMES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # at which a fo
 POINTS, EXAMPLES = 30, 96  # of the curve; test images it is averaged over
 WEIGHTS = {"simple": "unit weight on eps (L_simple)", "bound": "weight of the bound"}
 SHORT = {"train.eval_every": 0, "train.checkpoint_every": 0}
-DIGITS = Run("ddpm_digits", {"train.num_steps": 500, "sampler.num_samples": 720, **SHORT})
+DIGITS = Run("ddpm_digits", {"train.num_steps": 1500, "sampler.num_samples": 720, **SHORT})
 
 
 def runs(scale):
@@ -33,7 +33,7 @@ def runs(scale):
 
 def plane(process, weight, prediction="v"):
     """A small score model of eight Gaussians in the plane, which figure `score_sde` shares."""
-    changes = {"train.num_steps": 1500, "data.size": 200_000, "model.process": process, "model.weight": weight}
+    changes = {"train.num_steps": 4000, "data.size": 200_000, "model.process": process, "model.weight": weight}
     return Run("score_sde_toy2d", SHORT | changes | {"model.prediction": prediction})
 
 

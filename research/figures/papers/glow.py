@@ -26,9 +26,9 @@ def runs(scale):
         "model.conditional": False,  # as in the paper: classes are found in the latent
         "model.steps": 3,
         "model.conditioner.width": 24,
-        "train.num_steps": 400,
+        "train.num_steps": 1200,
         "train.log_every": 20,
-        "train.eval_every": 100,
+        "train.eval_every": 200,
         "train.checkpoint_every": 0,
         "sampler.num_samples": 360,
     }
