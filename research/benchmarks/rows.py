@@ -7,7 +7,7 @@ def over(path, peers):
 
 
 TREE_PEERS = {"catboost": "CatBoost", "xgboost": "XGBoost", "lightgbm": "LightGBM"}
-ON_GPU = {"catboost_gpu": "CatBoost on it", "xgboost_gpu": "XGBoost on it"}
+ON_GPU = {"catboost_gpu": "CatBoost on the same card", "xgboost_gpu": "XGBoost on the same card"}
 VECTOR = {"xgboost_vector": "XGBoost's vector leaves"}
 WORKS = {
     "20k_50_64": "20k x 50, 64 bins",
@@ -99,8 +99,8 @@ ROWS = {
         ),
         (
             "DDIM of diffusers over ours",
-            {f"{n} threads": f"diffusers/{n}_threads/over_ours" for n in (1, 2)}
-            | {f"its net alone, {n}": f"diffusers/{n}_threads/net_over_ours" for n in (1, 2)},
+            {f"threads: {n}, ratio": f"diffusers/{n}_threads/over_ours" for n in (1, 2)}
+            | {f"its net alone, {n}, ratio": f"diffusers/{n}_threads/net_over_ours" for n in (1, 2)},
         ),
         ("200 steps of diffrax's Euler over a scan's", {name: f"reverse_sde/{name}" for name in ("unet", "mlp")}),
     ],

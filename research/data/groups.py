@@ -45,7 +45,11 @@ class Groups:
         self.shards = list(shards)
 
     def gather(self, indices):
-        """A dict of arrays [B, ...] of the rows at indices [B]. Raises UserError for what cannot be read."""
+        """A dict of arrays [B, ...] of the rows at indices [B], B above 0. Raises UserError for what cannot be read."""
+        first = int(np.searchsorted(self.starts, indices[0], "right")) - 1
+        whole = np.arange(self.starts[first], self.starts[first] + self.rows[first])
+        if np.array_equal(indices, whole):
+            return dict(self._ask(first, len(indices), here=True).result())  # a group as it is, read-only
         which = np.searchsorted(self.starts, indices, "right") - 1
         in_order = bool((np.diff(which) >= 0).all())
         order = slice(None) if in_order else np.argsort(which, kind="stable")
@@ -54,8 +58,6 @@ class Groups:
         edges = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), len(which)]
         parts = list(zip(which[edges[:-1]].tolist(), edges[:-1], edges[1:]))
         found, asked = {}, collections.deque()
-        if len(parts) == 1 and len(indices) == self.rows[which[0]] and np.array_equal(local, np.arange(len(indices))):
-            return dict(self._ask(int(which[0]), len(indices), here=True).result())  # a group as it is, read-only
         for i, (_, begin, end) in enumerate(parts):
             for group, first, last in parts[i + len(asked) : i + AHEAD]:
                 asked.append(self._ask(group, last - first))
