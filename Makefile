@@ -15,7 +15,7 @@ figures: .venv/drawn-$(VERSION)
 	$(BIN)/python -m launch.figures --out=$(FIGURES) --parallel=2
 
 bench: .venv/benched-$(VERSION)
-	$(BIN)/python -m launch.bench all --quick --results=benchmarks/results --page=BENCHMARKS.md
+	$(BIN)/python -m launch.bench all --quick --results=benchmarks/results --summary=BENCHMARKS.md
 
 test: .venv/tested-$(VERSION)
 	$(BIN)/python -m pytest -n 2

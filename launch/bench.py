@@ -2,8 +2,8 @@
 
 python -m launch.bench loop
 python -m launch.bench trees --against=xgboost,lightgbm
-python -m launch.bench all --quick --results=benchmarks/results --page=BENCHMARKS.md    # within 20 minutes
-python -m launch.bench --results=benchmarks/results --page=BENCHMARKS.md    # the page alone, of what is kept
+python -m launch.bench all --quick --results=benchmarks/results --summary=BENCHMARKS.md    # within 20 minutes
+python -m launch.bench --results=benchmarks/results --summary=BENCHMARKS.md    # the page alone, of what is kept
 
 Kept is benchmarks/results/HARDWARE/NAME.json, with what was measured on. Peers that are not installed are absent there.
 """
@@ -28,7 +28,7 @@ from research.benchmarks import page
 from research.errors import UserError, nearest
 
 RESULTS = flags.DEFINE_string("results", None, "folder in which to keep HARDWARE/NAME.json, with facts of the machine")
-PAGE = flags.DEFINE_string("page", None, "file to write of all that --results keeps, as Markdown")
+SUMMARY = flags.DEFINE_string("summary", None, "file to write of all that --results keeps, as Markdown")
 QUICK = flags.DEFINE_bool("quick", False, "fewer turns and rows: all benchmarks within 20 minutes on two cores")
 AGAINST = flags.DEFINE_string("against", None, f"peers, with commas between, of {', '.join(benchmarks.PEERS)}")
 
@@ -41,17 +41,17 @@ def main(names):
     for name in names:
         if name not in benchmarks.NAMES:
             raise UserError(f"there is no benchmark '{name}'; {nearest(name, benchmarks.NAMES)}")
-    if not names and not PAGE.value:
+    if not names and not SUMMARY.value:
         raise UserError(f"no benchmark is named; name one of {', '.join(benchmarks.NAMES)}, or all.")
-    if PAGE.value and not RESULTS.value:
-        raise UserError("--page is made of what --results keeps; give both.")
+    if SUMMARY.value and not RESULTS.value:
+        raise UserError("--summary is made of what --results keeps; give both.")
     if AGAINST.value is not None:
         os.environ[benchmarks.AGAINST] = AGAINST.value
     benchmarks.picked(benchmarks.AGAINST, benchmarks.PEERS)  # now, and not after the first benchmark
     failed = several(names) if len(names) > 1 else [one(name) for name in names] and []
-    if PAGE.value:
-        write(pathlib.Path(PAGE.value), page.text(kept(RESULTS.value)))
-        print(PAGE.value, file=sys.stderr)
+    if SUMMARY.value:
+        write(pathlib.Path(SUMMARY.value), page.text(kept(RESULTS.value)))
+        print(SUMMARY.value, file=sys.stderr)
     if failed:
         raise UserError(f"failed: {', '.join(failed)}; the others are done, and what these said is above.")
 

@@ -5,7 +5,7 @@ from research.benchmarks import rows
 
 HEAD = """# Benchmarks
 
-Written by `python -m launch.bench --results=benchmarks/results --page=BENCHMARKS.md` from the JSON there; do not edit.
+Written by `python -m launch.bench --results=benchmarks/results --summary=BENCHMARKS.md` from JSON; do not edit.
 A ratio is to a named peer on the same work in the same run: the median of turns and, in brackets, their quartiles.
 Below 1 in "over PEER" ours takes less time or memory; "PEER over ours" is the other way round. Those marked quick are
 medians of fewer turns (`--quick`). What figures mean, and longer runs: [docs/benchmarks.md](docs/benchmarks.md).

@@ -92,7 +92,7 @@ def test_several_run_in_processes_and_one_that_fails_does_not_stop_the_others(mo
 
     monkeypatch.setattr(bench.subprocess, "run", run)
     options = [f"--results={tmp_path}", "--quick=True"]
-    with pods.given(*options, f"--page={tmp_path}/page.md"), pytest.raises(UserError, match="failed: nets;"):
+    with pods.given(*options, f"--summary={tmp_path}/page.md"), pytest.raises(UserError, match="failed: nets;"):
         bench.main(["loop", "nets", "data"])
     assert ran == [[name, *options] for name in ("loop", "nets", "data")]
     assert "nets: failed with status 3; 2 of 3" in capsys.readouterr().err and (tmp_path / "page.md").exists()
@@ -103,7 +103,7 @@ def test_several_run_in_processes_and_one_that_fails_does_not_stop_the_others(mo
     [
         (["lop"], (), "no benchmark 'lop'; did you mean 'loop'"),
         ([], (), "no benchmark is named"),
-        (["loop"], ("--page=x.md",), "give both"),
+        (["loop"], ("--summary=x.md",), "give both"),
     ],
 )
 def test_mistakes_are_sentences(names, options, says):
