@@ -48,7 +48,9 @@ def main(names):
     if AGAINST.value is not None:
         os.environ[benchmarks.AGAINST] = AGAINST.value
     benchmarks.picked(benchmarks.AGAINST, benchmarks.PEERS)  # now, and not after the first benchmark
-    failed = several(names) if len(names) > 1 else [one(name) for name in names] and []
+    failed = several(names) if len(names) > 1 else []
+    if len(names) == 1:
+        one(names[0])
     if SUMMARY.value:
         write(pathlib.Path(SUMMARY.value), page.text(kept(RESULTS.value)))
         print(SUMMARY.value, file=sys.stderr)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import rectified_flow_digits, rectified_flow_toy2d
-from research.benchmarks import couplings, samplers
+from research.benchmarks import couplings
 
 
 def tiny(experiment):
@@ -18,7 +18,7 @@ def tiny(experiment):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(samplers, "ROUNDS", 3)
+    monkeypatch.setattr(couplings, "ROUNDS", 3)
     monkeypatch.setattr(couplings, "BATCH", 16)
     cases = {"digits": lambda: tiny(rectified_flow_digits), "points": lambda: tiny(rectified_flow_toy2d)}
     monkeypatch.setattr(couplings, "CASES", cases)

@@ -101,6 +101,11 @@ def test_rows_are_picked_by_name_and_absent_peers_are_told(monkeypatch):
         trees.main()
 
 
+def test_a_peer_whose_trees_are_below_the_noise_is_left_out():
+    tree = {"ours": [3.0], "xgboost": [1.0, 2.0, 1e-4], "lightgbm": [1e-4, 1e-4, 5.0]}
+    assert trees.sound(tree, ["xgboost", "lightgbm"]) == {"xgboost": tree["xgboost"]}
+
+
 def test_peers_that_can_are_also_asked_on_a_gpu():
     asked, one = [], lambda work, x, y: (asked.append(work) or "fit", "predict")
     peers = dict.fromkeys(tree_peers.PEERS, one)

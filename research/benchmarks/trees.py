@@ -127,10 +127,9 @@ def trained(work, peers):
         name: [max((b - a) / (more - few), LEAST / 10) for a, b in zip(times[name, few], times[name, more])]
         for name in both
     }
-    rows = {
-        name: {"compile_s": seconds, **compared(tree[name], sound(tree, fits))} for name, (_, seconds) in own.items()
-    }
-    rows |= {name: {"ms": statistics.median(found)} for name, found in sound(tree, fits).items()}
+    theirs = sound(tree, fits)
+    rows = {name: {"compile_s": seconds, **compared(tree[name], theirs)} for name, (_, seconds) in own.items()}
+    rows |= {name: {"ms": statistics.median(found)} for name, found in theirs.items()}
     return {"work": work._asdict(), "sums": "a word of 64 bits an output, which counts share", **rows}
 
 

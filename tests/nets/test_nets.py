@@ -213,6 +213,14 @@ def test_a_transformer_knows_where_its_patches_are(positions):
     assert jnp.abs(jnp.concatenate([out[:, 2:], out[:, :2]], axis=1) - net.apply(params, x, t)).max() > 1e-3
 
 
+def test_a_transformer_written_out_is_the_scanned_one():
+    net, (x, t, _) = DiT(**DIT), inputs((4, 6, 3), True)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda p: draw(rng, p.shape), jax.eval_shape(net.init, jax.random.key(0), x, t))
+    out = net.clone(unroll=net.depth).apply(params, x, t)  # the same params serve both
+    np.testing.assert_allclose(out, net.apply(params, x, t), rtol=1e-5, atol=1e-5)
+
+
 FRESH = {  # blocks that are the identity before any training, whatever they are told
     "mlp": (lambda: mlp.Block(8, "silu", 0.0, False, jnp.float32), (4, 8), ()),
     "residual": (lambda: unet.ResBlock(8, True, "silu", 0.0, False, jnp.float32), (4, 3, 3, 8), ()),
