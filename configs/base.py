@@ -5,6 +5,7 @@ from ml_collections import config_dict
 
 def config(**sections):
     """A locked config of `seed` and the given sections: an unknown field or a wrong type is an error from then on."""
+    sections |= {"metrics": metrics()} if "sampler" in sections else {}
     result = config_dict.ConfigDict({"seed": 0, **sections})  # seed: of the weights and of every training step
     return result.lock()
 
@@ -457,6 +458,11 @@ def reflow(**fields):
         "student": {},  # the same of a student
     }
     return config_dict.ConfigDict(own | fields)
+
+
+def metrics():
+    """Read by research.evaluation."""
+    return config_dict.ConfigDict({"features": ""})  # URI of an exported function, for the FID; empty: none
 
 
 def sampler():

@@ -50,6 +50,7 @@ def train(config, path, init_from=None, profile=None, until=None):
             return {}
         print(f"{path} is finished: {built.config.train.num_steps} steps; nothing to do.", file=sys.stderr)
         return workdir.load_evaluation(path)
+    evaluation.embedding(built)  # says now, and not after days, what is wrong with it
     program = built.program
     if init_from:  # on a resume too: a run killed before its first checkpoint starts the same way again
         program = warm_start.from_workdir(program, cli.path(init_from))

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from research import data, densities, sampling
+from research.errors import UserError
 from research.metrics import classifier as classifiers
-from research.metrics import report
+from research.metrics import fid, report
 from research.nets import cost as costs
 from research.programs import gradient
 from research.workdir import finite
@@ -69,7 +70,18 @@ def evaluate(experiment, params, x, condition, workdir, seed=0, brief=False):
         condition=condition,
         memorized=not brief,
     )
+    if not brief and (function := embedding(experiment)):
+        result |= fid.digest(function, x, train_x) | {"fid/features": experiment.config.metrics.features}
     return result | ({} if brief else densities.digest(experiment, params, train_x, test_x, seed))
+
+
+def embedding(experiment):
+    """The function of images at metrics.features, or None. Raises UserError where it does not fit the data."""
+    config, shape = experiment.config, tuple(experiment.dataset.shape)
+    where = config.metrics.features if "metrics" in config else ""
+    if where and (experiment.dataset.levels != 256 or len(shape) != 3):
+        raise UserError(f"metrics.features is for images of 256 levels, not for {config.data.name}; leave it empty.")
+    return fid.load(where, shape) if where else None
 
 
 def predict(experiment, params):
@@ -82,7 +94,7 @@ def predict(experiment, params):
 
 def evaluate_predictions(experiment, params, seed=0):
     """A flat, JSON-ready dict: what the model's loss reports, averaged over the test set; "start/..." untrained."""
-    loss = jax.jit(functools.partial(experiment.model.loss, train=False))
+    loss = functools.partial(jax.jit(experiment.model.loss, static_argnames="train"), train=False)  # compiled once
     result, fresh = {}, experiment.program.init(jax.random.key(experiment.config.seed))["params"]
     for prefix, weights in (("start/", fresh), ("", params)):
         batches = data.epochs(experiment.dataset.test, experiment.config.data.batch_size)

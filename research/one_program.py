@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from research import checkpoint, data, experiment, grouping, interrupts, mesh, precision, workdir
+from research import checkpoint, data, evaluation, experiment, grouping, interrupts, mesh, precision, workdir
 from research.errors import UserError
 from research.metrics_writer import MetricsWriter
 
@@ -23,6 +23,7 @@ def run(group, paths, until=None):
     config = group.configs[0]
     precision.apply(config.precision)
     built = _assembled(group, data.load(config.data))
+    evaluation.embedding(built[0])  # says now what is wrong with it
     program, train = built[0].program, built[0].config.train
     paths = [workdir.open_for(path, each.config) for path, each in zip(paths, built)]
     keys = [jax.random.key(each.seed) for each in group.configs]

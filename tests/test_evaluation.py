@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+from jax import export
 
 from configs import (
     activations_mlp,
@@ -18,10 +19,12 @@ from configs import (
     rectified_flow_toy2d,
     spline_toy2d,
 )
-from research import evaluation, experiment, sampling, sweep, workdir
+from launch import run
+from research import evaluation, experiment, grouping, one_program, sampling, sweep, workdir
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
 from research.errors import UserError
+from research.metrics.frechet import frechet
 
 
 def gaussian(bad=False):
@@ -156,3 +159,57 @@ def test_the_cost_is_counted_from_shapes():
     dataset = Dataset(from_arrays(np.zeros((3, 2), np.float32)), None, (2,))
     found = evaluation.cost(types.SimpleNamespace(model=model, dataset=dataset), {"params": w})
     assert found == {"cost/parameters": 10, "cost/flops_per_example": 20}
+
+
+def images(levels=256, where=""):
+    """An Experiment of uint8 images [4, 4, 3] without classes, with metrics.features."""
+    rng = np.random.default_rng(0)
+    train, test = (from_arrays(rng.integers(levels, size=(n, 4, 4, 3)).astype(np.uint8)) for n in (90, 60))
+    fields = {"data": {"name": "noise", "num_classes": None, "levels": levels}, "metrics": {"features": where}}
+    dataset = Dataset(train, test, (4, 4, 3), levels=levels)
+    model = Model(None, None, None, None)
+    return types.SimpleNamespace(config=ml_collections.ConfigDict(fields), dataset=dataset, model=model)
+
+
+def test_an_exported_function_gives_the_fid_of_all_training_data(tmp_path):
+    means = jax.jit(lambda x: x.astype(jnp.float32).mean((1, 2)))
+    made = export.export(means)(jax.ShapeDtypeStruct((32, 4, 4, 3), np.uint8))
+    (tmp_path / "means").write_bytes(made.serialize())
+    built = images(where=str(tmp_path / "means"))
+    x = np.random.default_rng(1).integers(200, size=(70, 4, 4, 3))
+    result = evaluation.evaluate(built, {}, x, None, tmp_path)
+    expected = frechet(x.mean((1, 2)), built.dataset.train.gather(np.arange(90))["x"].mean((1, 2)))
+    assert result["fid/ours"] == pytest.approx(expected, rel=1e-4)
+    assert (result["fid/examples"], result["fid/features"]) == (90, str(tmp_path / "means"))
+    assert "fid/ours" not in evaluation.evaluate(built, {}, x, None, tmp_path, brief=True)
+    assert "fid/ours" not in evaluation.evaluate(images(), {}, x, None, tmp_path)
+
+
+def test_a_fid_of_other_data_is_an_error_before_training(tmp_path):
+    with pytest.raises(UserError, match="of 256 levels, not for noise"):
+        evaluation.embedding(images(levels=17, where="anything"))
+    config = rectified_flow_toy2d.get_config("tiny")
+    config.metrics.features = "anything"
+    with pytest.raises(UserError, match="of 256 levels, not for 8gaussians"):
+        run.train(config, tmp_path / "run")
+    groups = grouping.plan([("a", config)])
+    with pytest.raises(UserError, match="of 256 levels, not for 8gaussians"):
+        next(one_program.run(groups[0], [tmp_path / "a"]))
+
+
+def test_what_predicts_is_compiled_once_for_all_trials():
+    calls = []
+
+    def loss(params, key, batch, train=True):
+        calls.append(train)
+        return params * jnp.sum(batch["x"]), ({}, None)
+
+    dataset = Dataset(None, from_arrays(np.ones((8, 1), np.float32)), (1,))
+    config = types.SimpleNamespace(data=types.SimpleNamespace(batch_size=4), seed=0)
+    init = lambda key: {"params": jnp.float32(1)}  # noqa: E731
+    built = types.SimpleNamespace(
+        config=config, dataset=dataset, model=types.SimpleNamespace(loss=loss), program=types.SimpleNamespace(init=init)
+    )
+    found = [evaluation.evaluate_predictions(built, jnp.float32(n)) for n in (1, 2, 3)]
+    assert [f["eval/loss"] if "eval/loss" in f else f["loss"] for f in found] == [4.0, 8.0, 12.0]
+    assert calls == [False]

@@ -32,6 +32,13 @@ def other_metric(what, paper, ours, metric):
     return _row(f"{what} (ours: {metric})", paper, mean, interval, seeds, None, METRIC)
 
 
+def fid(what, paper, ours, other):
+    """A row of an FID, which is the paper's within 5 %; without one (None) of another distance, which is not."""
+    if ours is None:
+        return other_metric(what, paper, other, "Frechet distance in a classifier's features")
+    return number(what, paper, ours, 0.05 * paper)
+
+
 def spread(values):
     """(mean, half width of the 95 % t interval, number) of one number a seed; the width is None of one."""
     values = np.atleast_1d(np.asarray(values, float))

@@ -39,3 +39,13 @@ def test_the_interval_is_students():
     low, high = stats.t.interval(0.95, 2, loc=2.0, scale=1 / math.sqrt(3))
     assert width == pytest.approx((high - low) / 2)
     assert verdict.spread(5) == (5.0, None, 1)
+
+
+@pytest.mark.parametrize(("ours", "expected"), [
+    (None, verdict.METRIC),
+    (3.3, verdict.REPRODUCED),
+    (3.4, verdict.DIFFERS),
+])  # fmt: skip
+def test_a_fid_is_held_against_the_papers_only_where_there_is_one(ours, expected):
+    row = verdict.fid("FID", 3.17, ours, 0.2)
+    assert (row["verdict"], row["ours"]) == (expected, ours or 0.2)

@@ -16,7 +16,7 @@ from research.reproduce import Run, verdict
 
 TITLE = "Score SDE: samplers, marginals, adaptive steps, likelihoods"
 SOURCE = "Song et al. 2021, figures 2 and 3, tables 1 and 2"
-MINUTES, FULL = 1.2, "one H100 for about 120 h"
+MINUTES, FULL = 3, "one H100 for about 120 h"
 ANGLES = np.arange(8) * np.pi / 4
 RING = oracle.gaussian_mixture(np.ones(8), 2 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), np.full(8, 0.2))
 PARTS = ((1 / 3, -1.5, 0.25), (2 / 3, 1.0, 0.4))  # weight, mean, deviation
