@@ -25,6 +25,11 @@ def workdir_flag(description="folder of the run, or its URI; a run that was stop
     return flags.DEFINE_string("workdir", None, description)
 
 
+def features_flag(default, description):
+    """--features=URI."""
+    return flags.DEFINE_string("features", default, f"URI of an exported function, for the FID{description}")
+
+
 def run(main, required=()):
     """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
     sys.unraisablehook = _quiet

@@ -11,6 +11,7 @@ of them in sweep_NAME.json of the workdir, where a second run goes on. --few_ste
 import sys
 
 from absl import flags
+from ml_collections import config_dict
 
 from launch import cli, sampler_flags
 from research import evaluation, results, sampler_table, staging, sweep, workdir
@@ -20,6 +21,7 @@ WORKDIR = cli.workdir_flag("folder of a trained run")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "samples to draw; the run's sampler.num_samples by default")
 CONFIG = flags.DEFINE_string("config", None, "file of the --sweep; nothing else of it is used")
 SWEEP = flags.DEFINE_string("sweep", None, "name of a sweep_NAME() in --config that yields overrides of sampler.*")
+FEATURES = cli.features_flag(None, "; by default the run's metrics.features")
 FEW_STEPS = flags.DEFINE_bool("few_steps", False, "a sweep over 1, 2, 4, 8, 16 steps and an adaptive solver")
 SEED = flags.DEFINE_integer("seed", 0, "of the noise")
 flags.adopt_module_key_flags(sampler_flags)
@@ -39,6 +41,11 @@ def main():
 def evaluate(path, options, chosen):
     """Prints what the run in the folder `path` reaches, with the options or with each of those chosen."""
     built, step, params = results.load(path)
+    if FEATURES.value is not None:
+        config = config_dict.ConfigDict(built.config)
+        config.update({"metrics": {"features": FEATURES.value}})
+        built = built._replace(config=config_dict.FrozenConfigDict(config))
+    evaluation.embedding(built)  # says what is wrong with it before anything is drawn
     if built.model.predict and (options or chosen or FEW_STEPS.value):
         raise UserError(f"a {built.config.model.name} predicts and has no sampler; leave the sampler's flags out.")
     if built.model.predict:

@@ -3,7 +3,7 @@
 python -m launch.figures --list --out=runs/figures
 python -m launch.figures --out=runs/figures                    # all, small: scale smoke
 python -m launch.figures --out=runs/figures --only=ddim --only=heat_ode
-python -m launch.figures --out=runs/figures --scale=full --only=ddim
+python -m launch.figures --out=runs/figures --scale=full --only=ddpm --features=gs://bucket/inception
 python -m launch.figures --out=runs/figures --redraw           # pictures and page from the JSON that is there
 
 OUT/SCALE/NAME.json holds the points and rows of a figure, NAME.png and NAME.pdf are drawn from it, montage.png shows
@@ -33,6 +33,7 @@ OUT = flags.DEFINE_string("out", None, "folder of the figures and of the runs th
 ONLY = flags.DEFINE_multi_string("only", [], "make this figure; may repeat")
 SCALE = flags.DEFINE_enum("scale", "smoke", reproduce.SCALES, "small trainings, or the papers' configs")
 LIST = flags.DEFINE_bool("list", False, "print which figures there are, and stop")
+FEATURES = cli.features_flag("", " of what --scale=full trains")
 REDRAW = flags.DEFINE_bool("redraw", False, "draw what has been made from its JSON; nothing is trained")
 PAGE = flags.DEFINE_string("page", None, "where REPRODUCTION.md goes, by default OUT/REPRODUCTION.md")
 flags.adopt_module_key_flags(local)
@@ -60,7 +61,9 @@ def all_of(out, names):
     if SCALE.value == "full":
         print("\n".join(f"{name}: needs {needed(name)}" for name in names), flush=True)
     failed, begin = [], time.monotonic()
-    same = [f"--{flag}={flags.FLAGS[flag].value}" for flag in ("out", "scale", "parallel", "nproc", "retries")]
+    same = [
+        f"--{flag}={flags.FLAGS[flag].value}" for flag in ("out", "scale", "features", "parallel", "nproc", "retries")
+    ]
     for i, name in enumerate(names):
         if call([sys.executable, "-m", "launch.figures", *same, "--only", name]):
             failed.append(name)
@@ -157,7 +160,7 @@ def trained(out, runs):
 
 def task(out, run):
     """The Task of a Run; its folder is named by what the run resolves to, so that equal runs of two figures are one."""
-    config = configured(run)
+    config = configured(run, run.fid and FEATURES.value)
     name = f"{run.config.replace(':', '_')}-{records.digest({run.module: json.loads(config.to_json())})[:10]}"
     return Task(name, out / "runs" / name, run.module, config)
 
@@ -172,13 +175,14 @@ def last(each):
 
 def resolved(runs):
     """{name: config as a dict} of {name: Run}."""
-    return {name: json.loads(configured(run).to_json()) for name, run in runs.items()}
+    return {name: json.loads(configured(run, run.fid and FEATURES.value).to_json()) for name, run in runs.items()}
 
 
-def configured(run):
-    """The locked config of a Run."""
+def configured(run, features=""):
+    """The locked config of a Run, with metrics.features where they are given."""
     name, _, argument = run.config.partition(":")
-    return override(importlib.import_module(f"configs.{name}").get_config(argument), run.changes)
+    changes = run.changes | ({"metrics.features": features} if features else {})
+    return override(importlib.import_module(f"configs.{name}").get_config(argument), changes)
 
 
 def state(out, name):

@@ -70,17 +70,22 @@ def evaluate(experiment, params, x, condition, workdir, seed=0, brief=False):
         condition=condition,
         memorized=not brief,
     )
-    if not brief and (function := embedding(experiment)):
-        result |= fid.digest(function, x, train_x) | {"fid/features": experiment.config.metrics.features}
+    if function := embedding(experiment):
+        result |= fid.digest(function, x, train_x) | {"fid/features": features(experiment)}
     return result | ({} if brief else densities.digest(experiment, params, train_x, test_x, seed))
+
+
+def features(experiment):
+    """The URI that metrics.features is, "" where there is none."""
+    return experiment.config.metrics.features if "metrics" in experiment.config else ""
 
 
 def embedding(experiment):
     """The function of images at metrics.features, or None. Raises UserError where it does not fit the data."""
-    config, shape = experiment.config, tuple(experiment.dataset.shape)
-    where = config.metrics.features if "metrics" in config else ""
+    where, shape = features(experiment), tuple(experiment.dataset.shape)
     if where and (experiment.dataset.levels != 256 or len(shape) != 3):
-        raise UserError(f"metrics.features is for images of 256 levels, not for {config.data.name}; leave it empty.")
+        name = experiment.config.data.name
+        raise UserError(f"metrics.features is for images of 256 levels, not for {name}; leave it empty.")
     return fid.load(where, shape) if where else None
 
 

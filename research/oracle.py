@@ -97,6 +97,13 @@ def gaussian_mixture(weights, means, stds):
     return Mixture(field, log_prob, sample, loss_floor, flow_map)
 
 
+def ring(number=8, radius=2.0, std=0.2):
+    """Mixture of `number` equal Gaussians at even angles of a circle; by default the toy set "8gaussians"."""
+    angles = 2 * np.pi * np.arange(number) / number
+    means = radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return gaussian_mixture(np.ones(number), means, np.full(number, std))
+
+
 def dirac(means, weights=None):
     """Mixture of points means [K, D], by default of equal weights: finite for t > 0 only, where sigma is not 0."""
     return gaussian_mixture(np.ones(len(means)) if weights is None else weights, means, np.zeros(len(means)))

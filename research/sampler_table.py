@@ -16,6 +16,7 @@ COLUMNS = {  # of a row: heading of the table
     "sliced_wasserstein/floor": "floor",
     "frechet/ours": "Frechet",
     "frechet/floor": "floor",
+    "fid/ours": "FID",
     "classifier/confident": "confident",
     "classifier/agreement": "agreement",
 }
@@ -56,6 +57,8 @@ def rows(built, step, params, path, name, chosen, number, seed=0, say=lambda lab
     and at the end where some failed.
     """
     identity = {"step": step, "seed": seed, "num_samples": number, "options": options}
+    if where := evaluation.features(built):
+        identity["features"] = where
     file = file_of(path, name)
     kept, failed = _kept(file, json.loads(json.dumps(identity))), []
     for label, own in chosen.items():

@@ -1,11 +1,14 @@
 """The oracles against autodiff, quadrature and Monte Carlo, so that all else can be tested against them."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from research import noise, oracle
+from research.data import toy2d
 
 PROCESSES = {"rectified": noise.rectified(), "vp": noise.vp()}
 MIXTURE = oracle.gaussian_mixture([1.0, 3.0, 2.0], [[0, 1], [-1, 0.5], [1, -1]], [0.3, 0.5, 0.2])
@@ -200,3 +203,9 @@ def test_pair_straightness_sums_over_coordinates():
     wide = oracle.gaussian_pair(np.zeros(3), np.array([1.0, 2.0, 3.0]), 0.0, 0.5)
     assert wide.straightness() == pytest.approx(6 * (1 - np.pi / 4))
     assert oracle.gaussian_pair(np.zeros(4), 1.0, 0.0, 0.5).straightness() == pytest.approx(4 * (1 - np.pi / 4))
+
+
+def test_a_ring_is_the_toy_set_of_eight_gaussians():
+    made = toy2d.load(types.SimpleNamespace(name="8gaussians", size=10, seed=0))
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32) * 2
+    np.testing.assert_allclose(oracle.ring().log_prob(x, 0.0, noise.vp()), made.log_prob(x), rtol=1e-4, atol=1e-4)

@@ -8,7 +8,7 @@ from research.figures import canvas
 
 MEASURES = {"sliced_wasserstein": "sliced W2", "frechet": "Frechet distance"}
 COLUMNS = ("nfe", *(f"{measure}/{row}" for measure in MEASURES for row in ("ours", "floor")))
-CONFIDENT = "classifier/confident"  # of images with classes only
+MORE = {"classifier/confident", "fid/ours"}  # of some images only
 COSTS = {"E|x1-x0| / at random": ("cost_1", "independent_1"), "E|x1-x0|^2 / at random": ("cost_2", "independent_2")}
 MOVED = ("straightness", "times", "curve", *sum(COSTS.values(), ()))
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -26,7 +26,7 @@ def _rows(path):
     try:
         rows = {row["trial"]: row for row in json.loads((path / "sweep_few_steps.json").read_text())["rows"]}
         ordered = [(label, rows[label]) for label in sorted(rows, key=_order)]
-        return {label: {name: row[name] for name in (*COLUMNS, *({CONFIDENT} & {*row}))} for label, row in ordered}
+        return {label: {name: row[name] for name in (*COLUMNS, *(MORE & {*row}))} for label, row in ordered}
     except DAMAGE:
         make = f"remove what is there, and run python -m launch.evaluate --workdir={path} --few_steps"
         raise UserError(f"{path} has no sweep_few_steps.json, or a damaged one: {make}.") from None

@@ -24,11 +24,15 @@ SCALES = ("smoke", "full")
 
 
 class Run(NamedTuple):
-    """A training that items need: configs/NAME.py with its argument, {dotted field: value}, and the command."""
+    """A training that items need: configs/NAME.py with its argument, {dotted field: value}, and the command.
+
+    fid: whether its FID is held against a paper's, where metrics.features is given.
+    """
 
     config: str
     changes: dict
     module: str = "launch.run"
+    fid: bool = False
 
 
 def names():

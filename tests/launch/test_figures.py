@@ -9,6 +9,7 @@ import time
 import types
 
 import pytest
+from absl.testing import flagsaver
 
 from launch import figures
 from research import reproduce
@@ -174,6 +175,15 @@ def test_equal_runs_share_a_folder_and_others_do_not(tmp_path):
     assert tasks[0].workdir == tasks[1].workdir
     assert len({task.workdir for task in tasks}) == 4
     assert all(figures.last(task).parent == task.workdir for task in tasks[3:])
+
+
+def test_features_reach_the_trainings_whose_fid_is_asked_for(tmp_path):
+    runs = [reproduce.Run("ddpm_cifar10:tiny", {}, fid=fid) for fid in (True, False)]
+    with flagsaver.as_parsed(features="gs://bucket/inception"):
+        asked, other = (figures.task(tmp_path, run).config.metrics.features for run in runs)
+    assert (asked, other) == ("gs://bucket/inception", "")
+    full = [run for name in reproduce.names() for run in reproduce.item(name).runs("full").values()]
+    assert {run.config for run in full if run.fid} == {"ddpm_cifar10", "rectified_flow_cifar10"}
 
 
 def test_a_missing_training_is_started_and_a_finished_one_is_not(tmp_path, monkeypatch):

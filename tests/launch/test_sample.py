@@ -5,8 +5,11 @@ import os
 import signal
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from configs import activations_mlp, rectified_flow_toy2d
 from launch import sampler_flags
@@ -115,6 +118,26 @@ def test_a_row_that_fails_does_not_stop_the_others(trained, sweeps):
     assert len(done.stdout.splitlines()) == 1 and "Traceback" not in done.stderr
 
 
+def test_a_fid_of_a_finished_run_and_of_a_table(tmp_path, sweeps):
+    means = jax.jit(lambda x: x.astype(jnp.float32).mean((1, 2)))
+    made = export.export(means)(jax.ShapeDtypeStruct((8, 4, 4, 1), np.uint8))
+    (tmp_path / "means").write_bytes(made.serialize())
+    images = "--config.data.name=synthetic", "--config.data.levels=256", "--config.data.shape=(4,4,1)"
+    run = tmp_path / "run"
+    done = call("run", TOY, *images, "--config.sampler.name=euler", f"--workdir={run}")
+    assert done.returncode == 0, done.stderr
+    assert "fid/ours" not in json.loads((run / "evaluation.json").read_text())
+    options = f"--workdir={run}", "--num_samples=8", f"--features={tmp_path}/means"
+    done = call("evaluate", *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["fid/ours"] > 0
+    done = call("evaluate", *options, f"--config={sweeps}", "--sweep=steps")
+    assert done.returncode == 0 and "FID" in done.stderr, done.stderr
+    assert all(json.loads(line)["fid/ours"] > 0 for line in done.stdout.splitlines())
+    other = call("evaluate", *options[:2], "--features=none", f"--config={sweeps}", "--sweep=steps")
+    assert other.returncode == 2 and "none" in other.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "text, value",
     [
@@ -172,6 +195,7 @@ MISTAKES = {
     "no option": ([*SAMPLE, "--option=key=3"], ["key is no option of a sampler"]),
     "many samples": ([*SAMPLE, "--num_samples=3000", "--sampler=eulr"], ["did you mean 'euler'"]),
     "evaluate: option": ([*EVALUATE, "--option=varable=t"], ["did you mean 'variable'"]),
+    "evaluate: features": ([*EVALUATE, "--features=x"], ["of 256 levels, not for 8gaussians; leave it empty"]),
     "sweep: alone": ([*EVALUATE, "--sweep=steps"], ["--config=FILE.py and --sweep=NAME come together"]),
     "sweep: name": ([*EVALUATE, "--config={file}", "--sweep=step"], ["did you mean 'steps'"]),
     "sweep: no file": ([*EVALUATE, "--config=none.py", "--sweep=steps"], ["no config file none.py"]),

@@ -4,9 +4,8 @@ import types
 
 import numpy as np
 
-from research.data import toy2d
+from research.data import friedman, toy2d
 from research.figures import bias_variance, boundary, canvas
-from research.figures.papers import gbdt
 from research.reproduce import verdict
 from research.trees.estimators import DecisionTreeClassifier, RandomForestClassifier, RandomForestRegressor
 
@@ -52,22 +51,17 @@ def flipped(source, rows):
 def forests(k, sets=SETS, rows=ROWS, trees=TREES, test=TEST):
     """{"oob", "test", "bias2", "variance": [T], squared errors by number of trees, means over training sets, "each":
     {"oob", "test": [S]} of whole forests, "correlation"} of forests that try k features at a node."""
-    _, (x, _) = gbdt.tables(1000, test)
+    _, (x, _) = friedman.tables(1000, test)
     said, oob, noise = [], [], np.random.default_rng(0).standard_normal((sets, 1, test))
     for seed in range(sets):
         model = RandomForestRegressor(trees, max_features=k, oob_score=True, random_state=seed)
-        said.append(bias_variance.each_tree(model.fit(*gbdt.tables(seed, rows)[0]).forest_, x, 2 * rows))
+        said.append(bias_variance.each_tree(model.fit(*friedman.tables(seed, rows)[0]).forest_, x, 2 * rows))
         oob.append(model.oob_curve_)
     first = np.cumsum(said, axis=1) / np.arange(1, trees + 1)[:, None]
-    error, oob = ((first - truth(x) - noise) ** 2).mean(axis=2), np.array(oob)
-    found = {"oob": oob.mean(0), "test": error.mean(0)} | bias_variance.split(np.array(said), truth(x))
+    error, oob = ((first - friedman.truth(x) - noise) ** 2).mean(axis=2), np.array(oob)
+    found = {"oob": oob.mean(0), "test": error.mean(0)} | bias_variance.split(np.array(said), friedman.truth(x))
     each = {"oob": oob[:, -1], "test": error[:, -1]}
     return {name: np.round(value, 4) for name, value in found.items()} | {"each": each}
-
-
-def truth(x):
-    """Friedman's first function of x [N, 10]: what is told but for noise of variance 1."""
-    return 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
 
 
 def rows(points):

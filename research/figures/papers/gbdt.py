@@ -1,7 +1,5 @@
 """Gradient boosting: small steps and many trees, rows drawn for each tree, and three losses where targets are wrong."""
 
-import types
-
 import numpy as np
 
 from research.data import friedman
@@ -43,7 +41,7 @@ def shrunk(rate, share=1.0, trees=TREES):
     """[S, T / EVERY], held-out squared errors by number of trees, a table a seed."""
     found = []
     for seed in range(SEEDS):
-        train, (x, y) = tables(seed)
+        train, (x, y) = friedman.tables(seed, ROWS)
         model = GradientBoostingRegressor(**_how(seed, trees), learning_rate=rate, subsample=share).fit(*train)
         stages = prediction.staged(model.ensemble_, x, EVERY)
         found.append([round(float(((np.asarray(said)[:, 0] - y) ** 2).mean()), 4) for said in stages])
@@ -52,17 +50,11 @@ def shrunk(rate, share=1.0, trees=TREES):
 
 def spoilt(loss, wrong, seed, trees=FEW):
     """The squared error on rows whose targets are right, of a loss fitted to targets of which a share is wrong."""
-    (x, y), (test, truth) = tables(seed)
+    (x, y), (test, truth) = friedman.tables(seed, ROWS)
     rng = np.random.default_rng([seed, 1])
     y = y + FAR * (rng.random(len(y)) < wrong) * rng.standard_normal(len(y))
     model = GradientBoostingRegressor(loss=loss, **_how(seed, trees)).fit(x, y)
     return float(((model.predict(test) - truth) ** 2).mean())
-
-
-def tables(seed, rows=ROWS, name="friedman"):
-    """((x, y) to fit to, (x, y) held out) of Friedman's first function, noise of variance 1."""
-    data = friedman.load(types.SimpleNamespace(name=name, size=rows, seed=seed))
-    return [(of["x"], of["y"]) for of in (part.gather(np.arange(rows)) for part in (data.train, data.test))]
 
 
 def _how(seed, trees):

@@ -5,8 +5,8 @@ import time
 import numpy as np
 from sklearn.metrics import log_loss
 
+from research.data import friedman
 from research.figures import canvas, learning_curve
-from research.figures.papers import gbdt
 from research.reproduce import Run, verdict
 from research.trees import categorical, prediction
 from research.trees.estimators import (
@@ -56,7 +56,7 @@ def shaped(kind):
     own = {"oblivious": {"l2_leaf_reg": 1.0, "score_function": "l2"}, "level by level": {"reg_lambda": 1.0}}[kind]
     found = {"error": [], "fit": [], "predict": []}
     for seed in range(SEEDS + 1):  # the first one compiles, and its time is left out
-        (x, y), (test, truth) = gbdt.tables(max(seed - 1, 0), SIZE)
+        (x, y), (test, truth) = friedman.tables(max(seed - 1, 0), SIZE)
         model = kinds[kind](n_estimators=TREES, max_depth=DEPTH, borders="quantile", border_count=64, **own)
         many = np.tile(test, (COPIES, 1))
         for what, do in (("fit", lambda: model.fit(x, y)), ("predict", lambda: model.predict(many))):  # noqa: B023

@@ -32,7 +32,7 @@ FEW = ("1", "2", "4")  # steps
 def runs(scale):
     """One command that trains all rounds: on eight Gaussians, at scale full on CIFAR-10."""
     if scale == "full":
-        return {"reflow": Run("rectified_flow_cifar10", {}, "launch.reflow")}
+        return {"reflow": Run("rectified_flow_cifar10", {}, "launch.reflow", fid=True)}
     return {"reflow": Run("reflow_toy2d", SMALL, "launch.reflow")}
 
 
@@ -77,8 +77,8 @@ def rows(points):
         claims.append(("crossing lines, after reflow over before", claim, after / before, after < 0.1 * before))
     found = [verdict.trend(*claim) for claim in claims]
     for fid, name, row in () if points["plane"] else PAPER:
-        ours = points["runs"][name]["rows"][row][f"{measure}/ours"]
-        found.append(verdict.other_metric(f"FID, {name}, {row}", fid, ours, "Frechet distance of our classifier"))
+        ours = points["runs"][name]["rows"][row]
+        found.append(verdict.fid(f"FID, {name}, {row}", fid, ours.get("fid/ours"), ours[f"{measure}/ours"]))
     return found
 
 

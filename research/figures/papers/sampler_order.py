@@ -15,8 +15,7 @@ SOURCE = "Karras et al. 2022, section 3; Lu et al. 2022, DPM-Solver++(2M); order
 MINUTES, FULL = 0.5, None
 STEPS, TOLERANCES = (10, 20, 40, 80, 160), (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 FITTED, SLACK = 3, 0.15  # the finest numbers of steps, of which the order is told; how far it may be off
-ANGLE = np.arange(8) * np.pi / 4
-EIGHT = oracle.gaussian_mixture(np.ones(8), 2 * np.stack([np.cos(ANGLE), np.sin(ANGLE)], 1), np.full(8, 0.2))
+EIGHT = oracle.ring()
 PROCESSES = {"rectified": noise.rectified(), "vp": noise.vp()}
 LEVELS = 9.0, 3 / 7  # sigma / alpha from which and to which is solved: t = 0.9 and 0.3 of the rectified flow
 ORDERS = {"Euler": 1.00, "Heun": 2.02, "DPM-Solver++(2M)": 2.02, "RK4": 4.01}

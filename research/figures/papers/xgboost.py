@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research.data import friedman
 from research.figures import canvas, learning_curve
-from research.figures.papers import gbdt
 from research.reproduce import Run, verdict
 from research.trees import binning, boosting, levelwise, objectives
 from research.trees.estimators import GradientBoostingClassifier, XGBoostClassifier
@@ -34,7 +34,7 @@ def load(workdirs, scale):
     """{"missing": {side: [S, T]} held-out log-losses, "right": {column: share of gain}, "paths": {penalty: {"leaves",
     "weights"}}, "auc": {method: [S, rounds]}, "runs": {side: {"trees", "value"}} held-out log-losses}."""
     missing = {side: [sided(side, seed)[0] for seed in range(SEEDS)] for side in SIDES}
-    grow = grower(*gbdt.tables(0, 2000)[0])
+    grow = grower(*friedman.tables(0, 2000)[0])
     paths = {name: path(grow, place) for name, place in PENALTIES.items()}
     auc = {name: [rounds(how, seed) for seed in range(SEEDS)] for name, how in METHODS.items()}
     found = {name: next(iter(learning_curve.load([path]).values()))["eval/loss"] for name, path in workdirs.items()}
@@ -96,7 +96,7 @@ def path(grow, place, sizes=SIZES):
 
 def rounds(how, seed, size=2000, trees=60):
     """[T] held-out areas under the ROC curve after each round, of classes by Friedman's first function."""
-    train, held_out = gbdt.tables(seed, size, "friedman_classes")
+    train, held_out = friedman.tables(seed, size, "friedman_classes")
     model = XGBoostClassifier(n_estimators=trees, learning_rate=0.1, eval_metric="auc", **how)
     return np.round(model.fit(*train, eval_set=held_out).evals_result_["validation_0"]["auc"], 5)
 

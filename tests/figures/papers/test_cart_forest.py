@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn import ensemble, tree
 
+from research.data import friedman
 from research.figures.papers import cart_forest as item
-from research.figures.papers import gbdt
 from research.reproduce import records, verdict
 
 
 def test_the_truth_leaves_noise_of_variance_one():
-    (x, y), _ = gbdt.tables(3, 20000)
-    rest = y - item.truth(x)
+    (x, y), _ = friedman.tables(3, 20000)
+    rest = y - friedman.truth(x)
     assert rest.var() == pytest.approx(1, abs=0.04) and abs(rest.mean()) < 0.03
     assert abs(np.corrcoef(rest, x[:, 3])[0, 1]) < 0.03
 

@@ -90,6 +90,7 @@ def test_rows_follow_the_points(points):
     assert [row["verdict"] for row in rows] == [verdict.TREND] * 4 + [verdict.METRIC]
     assert rows[0]["ours"] == pytest.approx(0.1) and rows[1]["ours"] == pytest.approx(2 / 3)
     assert rows[4]["paper"] == 3.17 and rows[4]["ours"] == 11.0
+    assert ddpm.rows(points | {"fid": 3.2})[4]["verdict"] == verdict.REPRODUCED
     points["weights"]["simple"], points["weights"]["bound"] = points["weights"]["bound"], points["weights"]["simple"]
     points["curve"]["distortion"][1], points["curve"]["bits"] = 80.0, 1.5
     assert [row["verdict"] for row in ddpm.rows(points)] == [verdict.DIFFERS] * 4 + [verdict.METRIC]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from research.data import friedman
 from research.figures.papers import gbdt as item
 from research.reproduce import records, verdict
 from research.trees import prediction
@@ -16,20 +17,19 @@ def small(monkeypatch):
     monkeypatch.setattr(item, "SEEDS", 2)
     monkeypatch.setattr(item, "EVERY", 2)
     monkeypatch.setattr(item, "DEPTH", 1)
-    whole = item.tables
-    monkeypatch.setattr(item, "tables", lambda seed: whole(seed, 60))
+    monkeypatch.setattr(item, "ROWS", 60)
 
 
 def test_tables_differ_by_seed_and_have_noise_of_variance_one():
-    (x, y), (test, truth) = item.tables(0)
+    (x, y), (test, truth) = friedman.tables(0, item.ROWS)
     assert x.shape == test.shape == (60, 10) and y.shape == truth.shape == (60,)
-    assert not np.array_equal(y, item.tables(1)[0][1]) and not np.array_equal(x, test)
+    assert not np.array_equal(y, friedman.tables(1, item.ROWS)[0][1]) and not np.array_equal(x, test)
 
 
 def test_errors_by_trees_are_those_of_shorter_fits():
     found = item.shrunk(0.5, trees=6)
     assert np.shape(found) == (2, 3)
-    train, (x, y) = item.tables(1)
+    train, (x, y) = friedman.tables(1, item.ROWS)
     model = GradientBoostingRegressor(n_estimators=6, max_depth=1, learning_rate=0.5).fit(*train)
     said = prediction.predict_raw(model.ensemble_, x, 4)[:, 0]
     assert found[1][1] == pytest.approx(((said - y) ** 2).mean(), abs=1e-3)
@@ -40,7 +40,7 @@ def test_a_share_of_the_rows_changes_the_trees():
 
 
 def test_no_wrong_targets_are_the_plain_fit_and_wrong_ones_cost_squares_most():
-    train, (x, y) = item.tables(0)
+    train, (x, y) = friedman.tables(0, item.ROWS)
     plain = GradientBoostingRegressor(n_estimators=6, max_depth=1).fit(*train)
     assert item.spoilt("squared", 0.0, 0, trees=6) == pytest.approx(((plain.predict(x) - y) ** 2).mean(), rel=1e-4)
     squared, robust = (item.spoilt(loss, 0.3, 0, trees=6) for loss in ("squared", "huber:delta=2"))

@@ -44,6 +44,16 @@ def points():
     }
 
 
+def test_a_fid_is_the_papers_measure_and_another_distance_is_not(points):
+    points["plane"] = None
+    assert [row["verdict"] for row in rectified_flow.rows(points)[4:]] == [verdict.METRIC] * 4
+    points["runs"]["round_1"]["rows"]["adaptive"]["fid/ours"] = 2.6
+    points["runs"]["student_1"]["rows"]["1"]["fid/ours"] = 6.0
+    rows = rectified_flow.rows(points)[4:]
+    assert [row["verdict"] for row in rows] == [verdict.METRIC] * 2 + [verdict.DIFFERS, verdict.REPRODUCED]
+    assert [row["ours"] for row in rows[2:]] == [6.0, 2.6]
+
+
 def test_claims_that_hold(points):
     rows = rectified_flow.rows(points)
     assert {row["verdict"] for row in rows} == {verdict.TREND}
