@@ -40,7 +40,8 @@ def load(path, metric=None, where=()):
     trials = json.loads((path / "sweep.json").read_text())["trials"]
     fields = list(dict.fromkeys(itertools.chain(*trials.values())))
     stopped = {name: rung["step"] for rung in halving.load(path)["rungs"] for name in rung["stopped"]}
-    rows = [_row(path / name, name, fields, stopped.get(name)) for name in trials]
+    order = sorted(trials, key=lambda name: [_sortable(trials[name].get(field)) for field in fields])
+    rows = [_row(path / name, name, fields, stopped.get(name)) for name in order]
     metric = metric or next((name for row in rows for name in row["metrics"]), "loss")
     known = sorted({name for row in rows for name in (*row["metrics"], *row["curves"])})
     if metric not in known and any(row["curves"] for row in rows):
@@ -58,6 +59,12 @@ def load(path, metric=None, where=()):
         "trials": table,
         "over_seeds": _over_seeds(done, [x for x in fields if x.split(".")[-1] != "seed"], metric),
     }
+
+
+def _sortable(value):
+    """What orders the values of a field: numbers as such, before all else as text."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return not number, value if number else 0, str(value)
 
 
 def text(report):

@@ -50,6 +50,15 @@ def test_rows_and_means(folder):
     assert [row[RATE] for row in report["over_seeds"]] == [1e-4, 1e-3, 1e-2]
 
 
+def test_rows_come_in_the_order_of_their_values(tmp_path):
+    values = {"a": 10, "b": 9.0, "c": "adam", "d": True, "e": 1e-4}
+    for name in values:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "frozen.json").write_text("{}")
+    sweep_report.record(tmp_path, {name: {"x": value} for name, value in values.items()})
+    assert [row["trial"] for row in sweep_report.load(tmp_path)["trials"]] == ["e", "b", "a", "d", "c"]
+
+
 def test_the_best_of_a_metric_along_the_run(folder):
     report = sweep_report.load(folder, "eval/loss")
     assert report["trials"][0]["eval/loss"] == pytest.approx(-0.49)

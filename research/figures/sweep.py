@@ -43,7 +43,9 @@ def draw(points):
 
     axis.plot(place(xs), points["trials"]["value"], ".", color="0.7", label="trials")
     for name, line in points["lines"].items():
-        axis.errorbar(place(line["x"]), line["mean"], line["interval"], fmt="o-", capsize=3, label=name or "mean")
+        axis.errorbar(
+            place(line["x"]), line["mean"], line["interval"], fmt="o-", capsize=3, label=name or "mean, 95 % interval"
+        )
     if numbers and min(xs) > 0 and max(xs) > 20 * min(xs):
         axis.set_xscale("log")
     axis.set(xlabel=points["field"], ylabel=points["metric"])

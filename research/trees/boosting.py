@@ -11,10 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from research.errors import UserError, is_known
-from research.trees import approx, exact, histogram, leaves, levelwise, oblivious, sampling
-
-CUTS = {"exact": exact.grow, "global": approx.by_global, "local": approx.by_local}  # of sorted columns
+from research.errors import UserError
+from research.trees import exact, levelwise, oblivious, rounds
 
 
 class Options(NamedTuple):
@@ -126,97 +124,24 @@ def block(codes, counts, y, w, objective, options, state, num_trees, *, num_bins
 
 def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bins, num_rows, shards=None):
     """(State, Trees) of `trees` [T] more trees on this device's part of the rows or features; valid: no padding."""
-    axis = shards.axis if shards and shards.kind == "rows" else None
+    shared = {"objective": objective, "options": options, "num_bins": num_bins, "num_rows": num_rows, "shards": shards}
+    part = rounds.part(codes, counts, y, w, valid, **shared)
     key = jax.random.wrap_key_data(state.key)
-    pairs = None if isinstance(codes, exact.Columns) else histogram.pairs(codes, num_bins)
-
-    def only_valid(x):  # [N, ...]; what padding would say may not even set the scale of a sum
-        return x if valid is None else jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
-
-    real = only_valid(jnp.ones(len(y), jnp.float32) if w is None else w)
-    weight = jnp.float64(num_rows) if w is None else histogram.total(real[:, None], num_rows, axis)[0]
-    by_level, l2, l1 = isinstance(options.tree, levelwise.Options), options.tree.l2, 0.0
-    if by_level:
-        num_leaves, l1 = levelwise.places(options.tree.depth), options.tree.l1
-    else:
-        num_leaves, l2 = 2**options.tree.depth, (l2 * weight / num_rows).astype(jnp.float32)  # as CatBoost scales it
-    check(options, by_level)
-    rate = lax.optimization_barrier(jnp.float32(options.rate))  # known to XLA it would join a division, with other bits
-    if options.parallel > 1:
-        rate /= options.parallel
-
-    def leaf_total(x, leaf, num_leaves):
-        sums = histogram.leaf_total(only_valid(x).reshape(len(y), -1), leaf, num_leaves, num_rows, axis)
-        return sums.reshape(num_leaves, *x.shape[1:]).astype(jnp.float32)
-
-    def total_of_all(x, leaf, num_leaves):  # of rows [N] that each device has, with the bits of one device
-        return histogram.leaf_total(x[:, None], leaf, num_leaves, num_rows)[:, 0].astype(jnp.float32)
-
-    def leaf_values(score, leaf, sample):
-        weight = real if sample is None else jnp.where(sample, real, 0)
-        rows, sums = (score, y, w if valid is None and sample is None else weight, leaf), {"total": leaf_total}
-        if options.leaf_method == "exact" and axis is not None:  # a median takes all rows
-            rows, sums = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), rows), {"total": total_of_all}
-        rest = (num_leaves, l2, options.leaf_method, options.leaf_iterations)
-        return leaves.leaf_values(objective, *rows, *rest, **sums, l1=l1)
-
-    def tree_of(g, w, sample, key, number):
-        """(Tree, leaf [N]) of number `number`."""
-        if isinstance(codes, exact.Columns):
-            return CUTS[options.tree.cuts](codes, counts, g, w, options.tree, key, sample=sample)
-        shared = {"num_bins": num_bins, "num_rows": num_rows, "sample": sample, "shards": shards, "pairs": pairs}
-        if by_level:
-            return levelwise.grow(codes, counts, g, w, options.tree, key, **shared)
-        tree = options.tree if options.hessian_score else options.tree._replace(l2=l2)
-        noise = jax.nn.sigmoid(jnp.log(num_rows) - number * options.rate)  # CatBoost's: less as the model grows
-        return oblivious.grow(codes, counts, g, w, tree, key, noise=noise, **shared)
-
-    def round_of(state, g, h, rows_key, tree_key):
-        """(what is added to the scores [N, K], Trees' arrays but loss) of one tree, or one for each output."""
-        weights = h if options.hessian_score else None if w is None else w[:, None]
-        *seen, sample = sampling.draw(rows_key, g, weights, valid, options, num_rows, shards)
-        covering = h if by_level and options.hessian_score else real[:, None]
-        # Leaves of levels see the rows that were drawn, as XGBoost's and Friedman's; CatBoost's see all.
-        inside = sample if by_level and not options.mvs else None
-
-        def of_output(k):
-            """(Tree, values [M, 1], their rows' cover [M], what is added [N]) of output k's own tree."""
-            g_k, h_k, covering_k, *seen_k = jax.tree.map(lambda x: column(x, k), (g, h, covering, *seen))
-            tree, leaf = tree_of(*seen_k, sample, jax.random.fold_in(tree_key, k), state.tree)
-            scale = h_k if options.leaf_method == "newton" else real[:, None]
-            if inside is not None:
-                g_k, scale = (jnp.where(inside[:, None], x, 0) for x in (g_k, scale))
-            sums = leaf_total(jnp.concatenate([g_k, scale, covering_k], 1), leaf, num_leaves)
-            values = leaves.newton(sums[:, :1], sums[:, 1:2], l2, l1)
-            values = rounded(bounded(values, sums[:, 1:2], options) * rate)
-            return tree, values, sums[:, 2], values[leaf, 0]
-
-        if options.per_output:
-            tree, values, cover, added = lax.map(of_output, jnp.arange(objective.outputs))
-            return added.T, (*tree, values, cover)
-        tree, leaf = tree_of(*seen, sample, tree_key, state.tree)
-        cover = leaf_total(covering, leaf, num_leaves)
-        weights = cover if inside is None else leaf_total(jnp.where(inside[:, None], h, 0), leaf, num_leaves)
-        values = rounded(bounded(leaf_values(state.score, leaf, inside), weights, options) * rate)
-        found = (*tree, values, cover.sum(1))
-        return values[leaf], jax.tree.map(lambda x: x[None], found) if by_level else found
 
     def step(state, _):
         keys = jax.random.split(jax.random.fold_in(key, state.tree))
-        g, h = jax.tree.map(only_valid, objective.gradients(state.score, y, w))
+        gradients = jax.tree.map(lambda x: rounds.only_valid(part, x), objective.gradients(state.score, y, w))
 
         def another(added, number):
-            more, found = round_of(state, g, h, *(jax.random.fold_in(k, number) for k in keys))
+            more, found = rounds.grow(part, state, *gradients, *(jax.random.fold_in(k, number) for k in keys))
             return added + more, found
 
         if options.parallel > 1:
             added, found = lax.scan(another, jnp.zeros_like(state.score), jnp.arange(options.parallel))
         else:
-            added, found = round_of(state, g, h, *keys)
+            added, found = rounds.grow(part, state, *gradients, *keys)
         score = state.score + added
-        loss = only_valid(jax.vmap(objective.loss)(score, y)) * real
-        loss = histogram.total(loss[:, None], num_rows, axis)[0] / weight
-        return State(score, state.key, state.tree + 1), Trees(*found, loss.astype(jnp.float32))
+        return State(score, state.key, state.tree + 1), Trees(*found, rounds.mean_loss(part, score))
 
     state, found = lax.scan(step, state, trees)
     if options.parallel > 1:
@@ -224,38 +149,7 @@ def grow(codes, counts, y, w, valid, state, trees, *, objective, options, num_bi
     return state, found
 
 
-def bounded(values, weights, options):
-    """Values [M, k] of leaves by XGBoost's bounds: 0 of an output whose weights [M, k], sums of Hessians, are below
-    least_weight, as a root's or one of several outputs' may be, and most_step at most. Of other trees all values."""
-    by_hessians = isinstance(options.tree, levelwise.Options) and options.hessian_score
-    if not by_hessians or options.leaf_method == "exact":
-        return values
-    values = jnp.where(weights >= options.tree.least_weight, values, 0)
-    most = options.tree.most_step
-    return values if oblivious.off(most, 0) else jnp.clip(values, -most, most)
-
-
-def rounded(x):
-    """x, once more a float32: else a CPU may round x and a sum with it only once, in one program and not in another."""
-    return jnp.clip(x, -jnp.finfo(x.dtype).max, jnp.finfo(x.dtype).max)
-
-
-def column(x, k):
-    """[N, 1]: column k of x [N, K], or the one there is."""
-    return lax.dynamic_slice_in_dim(x, jnp.minimum(k, x.shape[1] - 1), 1, axis=1)
-
-
 def check_mesh(mesh):
     """Raises UserError for a mesh of several axes."""
     if mesh is not None and len(mesh.axis_names) != 1:
         raise UserError(f"trees spread over a mesh of one axis, not {mesh.axis_names}: make one for them.")
-
-
-def check(options, by_level):
-    """Raises UserError for options that cannot be together."""
-    single = options.leaf_method in ("gradient", "newton") and is_known(options.leaf_iterations)
-    if options.per_output and not (by_level and single and options.leaf_iterations == 1):
-        raise UserError(
-            "a tree for each output (per_output) grows level by level, with leaves of one step, gradient or newton; "
-            f"here are {options.leaf_iterations} steps of '{options.leaf_method}': change them."
-        )

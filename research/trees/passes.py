@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from research.trees import boosting, histogram, leaves, levelwise, oblivious
+from research.trees import boosting, histogram, leaves, levelwise, oblivious, rounds
 
 
 class Task(NamedTuple):
@@ -203,7 +203,7 @@ def values(task, sums, l2, tops):
     sums = (sums * _fixed(task, jnp.zeros((0, sums.shape[1]), jnp.float32), tops)[1]).astype(jnp.float32)
     rate = lax.optimization_barrier(jnp.float32(task.options.rate))
     found = leaves.newton(sums[:, :k], sums[:, k:-1], l2, l1)
-    return boosting.rounded(boosting.bounded(found, sums[:, k:-1], task.options) * rate), sums[:, -1]
+    return rounds.rounded(rounds.bounded(found, sums[:, k:-1], task.options) * rate), sums[:, -1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
