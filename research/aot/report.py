@@ -88,6 +88,12 @@ def mistake(error, report, topology):
     text, where = str(error), f"{topology.name}" + (f" x {topology.slices} slices" if topology.slices > 1 else "")
     if "RESOURCE_EXHAUSTED" not in text:
         return UserError(f"the compiler for {where} says: {text.splitlines()[0]}")
+    if fusion := re.search(r"stack for %?([\w.-]+).*?size ([\d.]+)M and limit ([\d.]+)M", text, re.DOTALL):
+        name, asked, most = fusion.groups()
+        return UserError(
+            f"{name}, which the compiler made itself, takes {asked} MiB of VMEM, and a chip of {where} has {most} for "
+            "it: change the sizes that it comes of (rows, borders, levels or block of trees), or take another chip."
+        )
     if "vmem" in text.lower():
         asked = [int(size) for size in re.findall(r"size=(\d+)", text)]
         sizes = f": {asked[0] / 2**20:.0f} MiB of {asked[1] / 2**20:.0f}" if len(asked) > 1 else ""

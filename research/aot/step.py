@@ -47,7 +47,11 @@ def lower(config, topology, what=None, data=None, fsdp=None):
     with precision.x64(built.program):
         abstract, _, step = loop.prepare(built.program, devices, config)
         if trees:
-            rows = tables.rows(config.data, dataset)
+            rows = given = tables.rows(config.data, dataset)
+            if built.program.rows and not dataset.train.size % devices.size:  # else scores lie whole on each device
+                rows = tables.divisible(given, devices.size, 1)
+            if rows != given:
+                note = f"{rows} rows: {given} do not divide over {devices.size} devices"
             abstract, batch = _table(built, abstract, devices, config, rows)
         else:
             rows, batch = config.data.batch_size, _batch(dataset, config.data.batch_size, devices)

@@ -77,6 +77,16 @@ def test_a_thousand_million_rows_take_no_memory():
     assert "tensor<10x1000000000xui8>" in lowered.lowered.as_text()
 
 
+def test_rows_that_do_not_divide_are_more(monkeypatch):
+    config = tiny("gbdt_oblivious_1b_rows", data=4)
+    config.data.size = 103
+    monkeypatch.setattr(tables, "SAMPLE", 40)
+    lowered = step.lower(config, here())
+    assert lowered.rows == 104 and lowered.note == "104 rows: 103 do not divide over 4 devices"
+    assert lowered.state["score"] == 4 * 104 // 4
+    assert step.lower(config, here(), data=1).rows == 103
+
+
 def test_a_batch_that_does_not_divide_is_made_larger():
     config = tiny("rectified_flow_toy2d", data=-1)
     config.data.batch_size = 12
@@ -155,6 +165,11 @@ HBM = (
     "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (43.24G) exceeds "
     "available HBM (15.75G)."
 )
+FUSION = (
+    "RESOURCE_EXHAUSTED: E1001: CompileTimeScopedVmemOom:\nRan out of memory in memory space vmem while allocating on "
+    "stack for %fusion.16 = (u32[2]{0:T(128)S(1)}) fusion(%get-tuple-element.2), kind=kLoop. Scoped allocation with "
+    "size 8.72M and limit 6.40M exceeded scoped vmem limit by 2.32M.\nSee https://openxla.org"
+)
 VMEM = (
     "RESOURCE_EXHAUSTED: Allocation (size=268435456) would exceed memory (size=134217728) :: #allocation2 [space=vmem] "
     ":: kernel.1"
@@ -180,5 +195,10 @@ def test_too_little_hbm_is_a_sentence_and_a_report(changes, words):
 def test_other_errors_of_the_compiler_are_sentences():
     vmem = str(report.mistake(ValueError(VMEM), KNOWN, here()))
     assert "a kernel (kernel.1) takes more VMEM than a chip of cpu has: 256 MiB of 128; give it smaller blocks" in vmem
+    own = str(report.mistake(ValueError(FUSION), KNOWN, here()))
+    assert own.startswith(
+        "fusion.16, which the compiler made itself, takes 8.72 MiB of VMEM, and a chip of cpu has 6.40"
+    )
+    assert "\n" not in own and "take another chip" in own
     other = report.mistake(ValueError("UNIMPLEMENTED: no such thing\nmore"), KNOWN, here())
     assert str(other) == "the compiler for cpu says: UNIMPLEMENTED: no such thing"
