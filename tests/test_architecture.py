@@ -33,7 +33,7 @@ ALLOWED = {  # room: the rooms of research/ it may import, besides itself and EV
     "models": MATH | {"encoding", "flow", "diffusion"},
     "data": {"trees"},  # the borders of shards
     "metrics": {"nets"},
-    "figures": {"nets", "receptive_field", "results", "evaluation", "workdir", "data", "models", "trees"},
+    "figures": MATH | {"receptive_field", "results", "evaluation", "workdir", "data", "models", "metrics"},
     "reproduce": {"figures", "workdir"},  # items, in the room papers, may import all but launch and configs
     "loop": HELPERS,
     "aot": HELPERS | {"loop", "experiment", "evaluation", "sampling", "programs", "nets", "data"},
