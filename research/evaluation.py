@@ -70,8 +70,8 @@ def evaluate(experiment, params, x, condition, workdir, seed=0, brief=False):
         condition=condition,
         memorized=not brief,
     )
-    if function := embedding(experiment):
-        result |= fid.digest(function, x, train_x) | {"fid/features": features(experiment)}
+    if embed := embedding(experiment):
+        result |= fid.digest(embed(x), _real(embed, dataset)) | {"fid/features": features(experiment)}
     return result | ({} if brief else densities.digest(experiment, params, train_x, test_x, seed))
 
 
@@ -89,6 +89,12 @@ def embedding(experiment):
     return fid.load(where, shape) if where else None
 
 
+@functools.lru_cache(maxsize=1)
+def _real(embed, dataset):
+    """Features of the training data, kept for the next row of a table or trial of a sweep."""
+    return embed(everything(dataset.train)[0])
+
+
 def predict(experiment, params):
     """(logits [N, K] of the whole test set, its labels [N]) of a model that predicts."""
     call = jax.jit(experiment.model.predict)
@@ -99,7 +105,9 @@ def predict(experiment, params):
 
 def evaluate_predictions(experiment, params, seed=0):
     """A flat, JSON-ready dict: what the model's loss reports, averaged over the test set; "start/..." untrained."""
-    loss = functools.partial(jax.jit(experiment.model.loss, static_argnames="train"), train=False)  # compiled once
+    loss = functools.partial(
+        jax.jit(experiment.model.loss, static_argnames="train"), train=False
+    )  # once for all trials
     result, fresh = {}, experiment.program.init(jax.random.key(experiment.config.seed))["params"]
     for prefix, weights in (("start/", fresh), ("", params)):
         batches = data.epochs(experiment.dataset.test, experiment.config.data.batch_size)

@@ -185,6 +185,19 @@ def test_an_exported_function_gives_the_fid_of_all_training_data(tmp_path):
     assert "fid/ours" not in evaluation.evaluate(images(), {}, x, None, tmp_path)
 
 
+def test_training_data_are_embedded_once_for_all_rows_of_a_table(tmp_path, monkeypatch):
+    seen = []
+
+    def embed(x):
+        seen.append(len(x))
+        return x.mean((1, 2))
+
+    monkeypatch.setattr(evaluation.fid, "load", lambda where, shape: embed)
+    built, x = images(where="x"), np.random.default_rng(1).integers(200, size=(70, 4, 4, 3))
+    rows = [evaluation.evaluate(built, {}, x, None, tmp_path, brief=True)["fid/ours"] for _ in range(3)]
+    assert rows[0] == rows[1] == rows[2] and sorted(seen) == [70, 70, 70, 90]
+
+
 def test_a_fid_of_other_data_is_an_error_before_training(tmp_path):
     with pytest.raises(UserError, match="of 256 levels, not for noise"):
         evaluation.embedding(images(levels=17, where="anything"))

@@ -3,6 +3,8 @@
 Papers' numbers are in pool_3 of one Inception network, whose weights are not here; docs/reproduce.md says what to give.
 """
 
+import functools
+
 import jax
 import numpy as np
 from jax import export
@@ -14,9 +16,8 @@ from research.metrics.frechet import frechet
 BATCH = 128  # of a function that takes any
 
 
-def digest(function, samples, train):
-    """{"fid/..."} of samples and training data, images [N, H, W, C] of whole numbers 0 .. 255; function: `load`'s."""
-    found, real = (features(function, x) for x in (samples, train))
+def digest(found, real):
+    """{"fid/..."} of features [N, F] of samples and [M, F] of training data."""
     return {
         "fid/ours": frechet(found, real),
         "fid/width": found.shape[1],
@@ -25,8 +26,12 @@ def digest(function, samples, train):
     }
 
 
+@functools.lru_cache(maxsize=1)
 def load(where, shape):
-    """The exported function at a URI, of uint8 images [B, *shape]. Raises UserError for what is none."""
+    """The exported function at a URI, from images [N, *shape] of whole numbers 0 .. 255 to features [N, F].
+
+    It is kept for the next call. Raises UserError for what is no such function, or takes other images.
+    """
     try:
         function = export.deserialize(bytearray(uri.read(where)))
     except UserError:
@@ -41,15 +46,13 @@ def load(where, shape):
         raise UserError(f"the function at {where} takes {given}, not uint8 images [B, {', '.join(map(str, shape))}].")
     if jax.default_backend() not in {"gpu" if name in ("cuda", "rocm") else name for name in function.platforms}:
         raise UserError(f"the function at {where} is for {', '.join(function.platforms)}; export it for this one too.")
-    return function
+    size, call = takes.shape[0], jax.jit(function.call)
 
+    def embed(x):
+        rows, parts = size if isinstance(size, int) else min(BATCH, len(x)), []
+        for start in range(0, len(x), rows):
+            chunk = np.asarray(x[start : start + rows]).astype(np.uint8)
+            parts.append(np.asarray(call(np.resize(chunk, (rows, *chunk.shape[1:]))))[: len(chunk)])
+        return np.concatenate(parts)
 
-def features(function, x):
-    """[N, F] of images x [N, H, W, C], in batches of one size."""
-    size = function.in_avals[0].shape[0]
-    size = size if isinstance(size, int) else min(BATCH, len(x))
-    call, parts = jax.jit(function.call), []
-    for start in range(0, len(x), size):
-        chunk = np.asarray(x[start : start + size]).astype(np.uint8)
-        parts.append(np.asarray(call(np.resize(chunk, (size, *chunk.shape[1:]))))[: len(chunk)])
-    return np.concatenate(parts)
+    return embed

@@ -30,7 +30,8 @@ def saved(path, batch, shape=SHAPE, dtype=np.uint8, **options):
 def test_it_is_the_distance_in_features(tmp_path, batch):
     rng = np.random.default_rng(0)
     samples, train = rng.integers(200, size=(50, *SHAPE)), rng.integers(256, size=(90, *SHAPE))
-    found = fid.digest(fid.load(saved(tmp_path / "f", batch), SHAPE), samples, train)
+    embed = fid.load(saved(tmp_path / "f", batch), SHAPE)
+    found = fid.digest(embed(samples), embed(train))
     assert found["fid/ours"] == pytest.approx(frechet(*(np.asarray(halves(x)) for x in (samples, train))), rel=1e-5)
     assert (found["fid/width"], found["fid/samples"], found["fid/examples"]) == (6, 50, 90)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from research import workdir
-from research.figures import canvas, exact_score
-from research.figures.exact_score import CALLS, CRITICAL, STOPS
+from research import exact_score, workdir
+from research.exact_score import CALLS, CRITICAL, STOPS
+from research.figures import canvas
 from research.figures.papers.ddpm import plane
 from research.reproduce import Run, verdict
 
@@ -28,7 +28,7 @@ def runs(scale):
 
 
 def load(workdirs, scale):
-    """{"table", "floor", "marginals", "adaptive", "exact": of research.figures.exact_score, "trained"}."""
+    """{"table", "floor", "marginals", "adaptive", "exact": of research.exact_score, "trained"}."""
     table, floor = exact_score.sampled()
     found = {name: workdir.load_evaluation(path) for name, path in workdirs.items()}
     column = "likelihood/bits_per_dim" if scale == "full" else "likelihood/kl"

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from launch import figures
-from research import reproduce
-from research.figures import exact_score
+from research import exact_score, reproduce
 from research.figures.papers import score_sde
 from research.reproduce import verdict
 

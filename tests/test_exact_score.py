@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from research.figures import exact_score
+from research import exact_score
 from research.reproduce import records
 
 
