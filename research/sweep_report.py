@@ -33,7 +33,8 @@ def load(path, metric=None, where=()):
     A row of trials, in the order of the fields' values: trial, state, step, the swept fields, the metric's last number,
     its best one along the run, and the headline of its evaluation. A row of over_seeds: fields but seeds, count, mean,
     and the half width of the 95 % t interval (None of one). metric: the first headline by default. where: conditions
-    such as "model.depth>=4", on fields and metrics. Raises UserError for a folder that is no sweep's, an unknown field or metric, or no trial left.
+    such as "model.depth>=4", on fields and metrics. Raises UserError for a folder that is no sweep's, an unknown field
+    or metric, or no trial left.
     """
     if not (path / "sweep.json").exists():
         raise UserError(f"{path} holds no sweep (no sweep.json); start one with launch.sweep --workdir={path}.")
