@@ -1,5 +1,6 @@
 """What every command line shares: flags, one sentence for a mistake, and exit codes that a launcher can tell apart."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from research.interrupts import Preempted
 
 # Also 0: finished; 1: a defect, with its traceback; 130: Ctrl-C, saved.
 EXIT_MISTAKE, EXIT_PREEMPTED = 2, 75
+LAUNCHER = "LAUNCHER_PID"  # in the environment of a process that is to end with its launcher
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def config_flag():
@@ -32,6 +35,7 @@ def features_flag(default, description):
 
 def run(main, required=()):
     """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
+    follow_launcher()
     sys.unraisablehook = _quiet
     for name in required:  # defined here for the command: its --help shows them too
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
@@ -39,6 +43,18 @@ def run(main, required=()):
         app.run(lambda _: _guarded(main, required), flags_parser=_parse)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def follow_launcher():
+    """Asks Linux for a SIGTERM when the launcher of this process ends, also by a SIGKILL that it cannot pass on.
+
+    Otherwise its trials would go on, and the same command again would train them a second time beside themselves.
+    """
+    launcher = os.environ.pop(LAUNCHER, None)
+    if launcher and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(launcher):  # it ended before this one could ask
+            sys.exit(EXIT_PREEMPTED)
 
 
 def _quiet(unraisable):

@@ -12,6 +12,7 @@ import time
 
 from absl import flags
 
+from launch import cli
 from launch.backends import command
 from research import distributed
 
@@ -38,7 +39,7 @@ def start(task, code, slot, port, parallel, nproc):
     logs = [log(task.workdir, i) for i in range(nproc)]
     shown, processes = [path.stat().st_size if path.exists() else 0 for path in logs], []
     for i, path in enumerate(logs):
-        more = variables(code, slot, port, i, parallel, nproc)
+        more = variables(code, slot, port, i, parallel, nproc) | {cli.LAUNCHER: str(os.getpid())}
         with log(task.workdir, i, "stdout").open("ab") as out, path.open("ab") as err:
             # In a session of its own Ctrl-C of a terminal does not reach it: the launcher passes it on, once.
             how = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "start_new_session": True}

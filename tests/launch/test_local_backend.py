@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 import types
@@ -12,6 +13,7 @@ import types
 import pytest
 from absl import flags
 
+from launch import cli
 from launch.backends import Task, local, package, processes
 from research.errors import UserError
 from tests.processes import FORKS
@@ -142,10 +144,7 @@ def test_a_signal_reaches_all_trials_and_what_is_left_is_said(number, nproc, sta
     tasks = prepared({"a": [act], "b": [act], "c": [act]}, parallel=2, nproc=nproc)
     process = FORKS.Process(target=launcher, args=(tasks, tmp_path, 2, nproc))
     process.start()
-    ready = [tmp_path / name / f"ready_{i}" for name in "ab" for i in range(nproc)]
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not all(path.exists() for path in ready):
-        time.sleep(0.02)
+    until(*(tmp_path / name / f"ready_{i}" for name in "ab" for i in range(nproc)))
     os.kill(process.pid, number)
     process.join(60)
     assert process.exitcode == status
@@ -161,15 +160,44 @@ def test_a_second_signal_kills(prepared, tmp_path):
     (tmp_path / "code" / "fake.py").write_text(FAKE.replace("sys.exit(75)", "None"))
     process = FORKS.Process(target=launcher, args=([task], tmp_path, 1, 1))
     process.start()
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not (tmp_path / "a" / "ready_0").exists():
-        time.sleep(0.02)
+    until(tmp_path / "a" / "ready_0")
     os.kill(process.pid, signal.SIGTERM)
     process.join(0.5)
     assert process.is_alive()
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
     assert process.exitcode == 75
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent has ended")
+def test_trials_save_and_end_with_a_launcher_that_was_killed(prepared, tmp_path):
+    (task,) = prepared({"a": [{"0": {"seconds": 60}}]})
+    fake = FAKE.replace("sys.exit(75)", "(workdir / 'saved').touch() or sys.exit(75)")
+    fake = f"from launch import cli\ncli.follow_launcher()\n{fake}"
+    (tmp_path / "code" / "fake.py").write_text(fake)
+    process = FORKS.Process(target=launcher, args=([task], tmp_path, 1, 1))
+    process.start()
+    until(tmp_path / "a" / "ready_0")
+    assert not (tmp_path / "a" / "saved").exists()
+    os.kill(process.pid, signal.SIGKILL)
+    until(tmp_path / "a" / "saved")
+    assert not (tmp_path / "a" / "times_0").exists()
+
+
+def test_a_process_ends_where_its_launcher_has_already():
+    code = "from launch import cli; cli.follow_launcher(); print('goes on')"
+    for launcher, status, said in ((os.getpid(), 0, "goes on\n"), (1, cli.EXIT_PREEMPTED, "")):
+        env = os.environ | {cli.LAUNCHER: str(launcher)}
+        found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert (found.returncode, found.stdout) == (status, said)
+
+
+def until(*paths, seconds=60):
+    """Waits for files."""
+    end = time.monotonic() + seconds
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < end, f"none of {paths}"
+        time.sleep(0.02)
 
 
 def test_the_dry_run_says_what_would_run(prepared, tmp_path, capsys, monkeypatch):
