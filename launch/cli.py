@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -75,6 +76,8 @@ def _guarded(main, required):
     for name in required:
         if flags.FLAGS[name].value is None:
             fail(f"--{name} is missing; see --help.")
+    if jax.config.jax_enable_x64:
+        fail("JAX_ENABLE_X64 is on; what needs 64 bits here asks for them by itself, and all else has 32: unset it.")
     try:
         main()
     except UserError as error:

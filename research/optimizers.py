@@ -7,6 +7,7 @@ from research.errors import UserError
 
 SCHEDULES = ("constant", "linear", "cosine")
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd", "muon")
+WINDOWS = ((1, 1), (3, 3))  # of the convolutions here, which tell them from layers that are scanned within layers
 
 
 def schedule(config, num_steps):
@@ -37,12 +38,13 @@ def is_kernel(params):
 
 
 def _muon_dimensions(params):
-    """A convolution [3, 3, I, O] is one matrix [9 I, O]; other leading axes are a scanned stack of matrices."""
+    """A convolution [..., 3, 3, I, O] is one matrix [9 I, O]; other leading axes are scanned stacks of matrices."""
 
     def spec(kernel, x):
         if not kernel or x.ndim < 2:
             return None
-        return optax.contrib.MuonDimensionNumbers((0, 1, 2) if x.ndim == 4 else x.ndim - 2, x.ndim - 1)
+        window = x.ndim >= 4 and x.shape[-4:-2] in WINDOWS
+        return optax.contrib.MuonDimensionNumbers(tuple(range(x.ndim - (4 if window else 2), x.ndim - 1)), x.ndim - 1)
 
     return jax.tree.map(spec, is_kernel(params), params)
 

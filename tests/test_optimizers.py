@@ -89,11 +89,13 @@ def test_muon_makes_each_matrix_of_a_stack_orthogonal():
     key = jax.random.key(0)
     params = {
         "stack": {"kernel": jax.random.normal(key, (2, 4, 4))},
+        "stack of stacks": {"kernel": jax.random.normal(key, (2, 3, 4, 4))},
         "conv": {"kernel": jax.random.normal(key, (3, 3, 2, 4))},
+        "stack of convs": {"kernel": jax.random.normal(key, (5, 3, 3, 2, 4))},
     }
     updates, _ = optimizer.update(params, optimizer.init(params), params)
-    matrices = [*updates["stack"]["kernel"], updates["conv"]["kernel"].reshape(18, 4)]
-    for matrix in matrices:
+    shapes = {"stack": (2, 4, 4), "stack of stacks": (6, 4, 4), "conv": (1, 18, 4), "stack of convs": (5, 18, 4)}
+    for matrix in (matrix for name, shape in shapes.items() for matrix in updates[name]["kernel"].reshape(shape)):
         values = np.linalg.svd(matrix, compute_uv=False)
         assert values.max() / values.min() < 2.0
 

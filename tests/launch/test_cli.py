@@ -1,6 +1,8 @@
 """The command lines as a user meets them: one sentence for each mistake, a status that tells, nothing overwritten."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +35,13 @@ def test_a_run_leaves_what_was_promised(trained):
         assert archive["x"].shape == (32, 2) and archive["x"].dtype == np.float32 and archive["seed"] == 0
     for line in (trained / "metrics.jsonl").read_text().splitlines():
         assert "step" in json.loads(line)
+
+
+def test_64_bits_everywhere_are_a_mistake():
+    code = "import jax, sys; jax.config.update('jax_enable_x64', True); from launch import cli; cli.run(print)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("error: JAX_ENABLE_X64 is on;") and done.stderr.count("\n") == 1
 
 
 def test_a_finished_run_says_so(trained):
