@@ -1,10 +1,10 @@
 """Makes the figures and tables of papers, and REPRODUCTION.md, which says how far our numbers are from theirs.
 
-python -m launch.figures --list --out=runs/figures
-python -m launch.figures --out=runs/figures                    # all, small: scale smoke
-python -m launch.figures --out=runs/figures --only=ddim --only=heat_ode
-python -m launch.figures --out=runs/figures --scale=full --only=ddpm --features=gs://bucket/inception
-python -m launch.figures --out=runs/figures --redraw           # pictures and page from the JSON that is there
+python -m launch.figures --list
+python -m launch.figures                                       # all, small: scale smoke
+python -m launch.figures --out=DIR --only=ddim --only=heat_ode # elsewhere than in runs/figures
+python -m launch.figures --scale=full --only=ddpm --features=gs://bucket/inception
+python -m launch.figures --redraw                              # pictures and page from the JSON that is there
 
 OUT/SCALE/NAME.json holds the points and rows of a figure, NAME.png and NAME.pdf are drawn from it, montage.png shows
 all, runs are the trainings, which figures share. What is there and not stale is not made again; one that fails does not
@@ -29,7 +29,7 @@ from research.errors import UserError
 from research.reproduce import montage, page, records
 from research.sweep import override
 
-OUT = flags.DEFINE_string("out", None, "folder of the figures and of the runs that they need")
+OUT = flags.DEFINE_string("out", "runs/figures", "folder of the figures and of the runs that they need")
 ONLY = flags.DEFINE_multi_string("only", [], "make this figure; may repeat")
 SCALE = flags.DEFINE_enum("scale", "smoke", reproduce.SCALES, "small trainings, or the papers' configs")
 LIST = flags.DEFINE_bool("list", False, "print which figures there are, and stop")
@@ -234,4 +234,4 @@ def say(line):
 
 
 if __name__ == "__main__":
-    cli.run(main, required=("out",))
+    cli.run(main)
