@@ -4,6 +4,8 @@ import hashlib
 import json
 import sys
 
+import jax
+
 from research import workdir
 from research.aot import report, step, topologies
 from research.atomic import replacing
@@ -49,6 +51,7 @@ def _cell(cells, path, name, config, sold):
     if row is None:
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
         row = _compiled(config, topology, lowered)
+        jax.clear_caches()  # of hundreds of programs, the large ones some gigabytes each
         print(row.get("error") or f"{row['compile_seconds']:.0f} s", file=sys.stderr, flush=True)
     notes = "; ".join(filter(None, (lowered.note, note)))
     row |= {"program": program, "topology": topology.name, "num_slices": topology.slices, "note": notes}
