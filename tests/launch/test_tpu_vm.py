@@ -103,6 +103,7 @@ def host(tmp_path, monkeypatch):
     (bin / "python3.12").write_text(text)
     for tool in bin.iterdir():
         tool.chmod(0o700)
+    monkeypatch.delenv("PYTHON", raising=False)  # by which setup_host.sh, as make, would take another one
     monkeypatch.setenv("PATH", f"{bin}:/usr/bin:/bin")
     monkeypatch.setenv("HOST", str(home))
     monkeypatch.setenv("CALLS", str(tmp_path / "installed"))
