@@ -5,7 +5,7 @@ from PIL import Image
 
 from research.atomic import replacing
 
-WIDTH, HEIGHT, GAP = 1400, 215, 14  # pixels: of the whole; of a row, about
+WIDTH, HEIGHT, GAP = 1300, 200, 14  # pixels: of the whole; of a row, about
 
 
 def save(path, files):

@@ -185,7 +185,7 @@ def test_trials_save_and_end_with_a_launcher_that_was_killed(prepared, tmp_path)
 
 
 def test_a_process_ends_where_its_launcher_has_already():
-    code = "from launch import cli; cli.follow_launcher(); print('goes on')"
+    code = "from launch import cli; cli.run(lambda: print('goes on'))"
     for launcher, status, said in ((os.getpid(), 0, "goes on\n"), (1, cli.EXIT_PREEMPTED, "")):
         env = os.environ | {cli.LAUNCHER: str(launcher)}
         found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
@@ -196,7 +196,7 @@ def until(*paths, seconds=60):
     """Waits for files."""
     end = time.monotonic() + seconds
     while not all(path.exists() for path in paths):
-        assert time.monotonic() < end, f"none of {paths}"
+        assert time.monotonic() < end, f"not all of {paths}"
         time.sleep(0.02)
 
 

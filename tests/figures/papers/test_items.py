@@ -42,8 +42,8 @@ def test_what_is_kept_is_drawn_again_with_the_same_verdicts(name):
     assert len(rows) == len(record["rows"]) and all(row.keys() == VERDICT for row in rows)
     for row, kept in zip(rows, record["rows"]):
         assert row | NUMBERS == kept | NUMBERS
-        for name in NUMBERS:  # the last bit is numpy's of that day
-            close(row[name], kept[name])
+        for key in NUMBERS:  # the last bit is numpy's of that day
+            close(row[key], kept[key])
 
 
 def close(found, kept):
