@@ -19,7 +19,8 @@ def sliced_wasserstein(a, b, num_projections=512, seed=0):
             "cut the larger set."
         )
     directions = projections(a[0].size, num_projections, seed)
-    a, b = (np.sort(x.reshape(len(x), -1) @ directions, axis=0) for x in (a, b))
+    # A direction is a row: sorting along what lies together takes half the time.
+    a, b = (np.sort(directions.T @ x.reshape(len(x), -1).T, axis=1) for x in (a, b))
     return float(np.sqrt(np.mean(np.square(a - b))))
 
 

@@ -7,14 +7,15 @@ import pytest
 
 from configs import base
 from research import data
-from research.data import pairs
+from research.data import lanes, pairs
 from research.errors import UserError
 
 
 def write(folder, sizes=(40, 40, 20), shape=(2,), condition=True, count=None):
     """Shards whose x, noise and condition all tell the row's number."""
     folder.mkdir(exist_ok=True)
-    (folder / "identity.json").write_text(json.dumps({"num_samples": sum(sizes) if count is None else count}))
+    identity = {"num_samples": sum(sizes) if count is None else count, "batch": sizes[0]}
+    (folder / "identity.json").write_text(json.dumps(identity))
     start = 0
     for i, size in enumerate(sizes):
         row = np.arange(start, start + size)
@@ -25,6 +26,15 @@ def write(folder, sizes=(40, 40, 20), shape=(2,), condition=True, count=None):
     return folder
 
 
+@pytest.fixture(params=["in memory", "on disk"])
+def kept(request, monkeypatch):
+    """Where the pairs of a test are, as if those on disk were too many to be read at once."""
+    if request.param == "on disk":
+        monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    return request.param
+
+
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("condition", [True, False])
 def test_every_pair_is_there_once_and_whole(tmp_path, condition):
     train, held = pairs.load(write(tmp_path, condition=condition), (2,))
@@ -37,8 +47,10 @@ def test_every_pair_is_there_once_and_whole(tmp_path, condition):
     assert set(batch) == {"x", "noise"} | ({"condition"} if condition else set())
     if condition:
         np.testing.assert_array_equal(batch["condition"], rows % 3)
+        assert batch["condition"].dtype == np.int32
 
 
+@pytest.mark.usefixtures("kept")
 def test_pairs_of_two_sets_are_partners(tmp_path):
     for file in write(tmp_path).glob("*.npz"):
         with np.load(file) as old:
@@ -48,9 +60,41 @@ def test_pairs_of_two_sets_are_partners(tmp_path):
     np.testing.assert_array_equal(batch["partner"], -batch["x"])
 
 
+@pytest.mark.usefixtures("kept")
 def test_shards_that_lie_beyond_the_count_are_not_read(tmp_path):
-    train, held = pairs.load(write(tmp_path, count=80), (2,))
-    assert train.size + held.size == 80
+    remove_last = write(tmp_path, count=80) / "00002.npz"
+    remove_last.unlink()
+    train, held = pairs.load(tmp_path, (2,))
+    assert (train.size, held.size) == (72, 8)
+    np.testing.assert_array_equal(held.gather(np.arange(8))["x"][:, 0], np.arange(72, 80))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_of_pairs_on_disk_has_each_once_and_reads_each_shard_about_once(tmp_path, monkeypatch, processes):
+    write(tmp_path, sizes=(64,) * 40)
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    monkeypatch.setattr(lanes, "MEMORY", 64 * 20 * 4)  # four shards
+    monkeypatch.setattr(pairs, "CACHE", 4 * lanes.MEMORY)
+    read, original = [], pairs._read
+    monkeypatch.setattr(pairs, "_read", lambda folder, i: read.append(i) or original(folder, i))
+    seen = []
+    for process in range(processes):
+        train, _ = pairs.load(tmp_path, (2,))
+        batches = data.iterate(train, 64, seed=0, process_index=process, process_count=processes)
+        seen.append(np.concatenate([next(batches)["x"][:, 0] for _ in range(36)]))  # 2304 rows are an epoch
+    rows = np.concatenate(seen)
+    np.testing.assert_array_equal(np.sort(rows), np.arange(2304))
+    assert (np.diff(seen[0]) != 1).mean() > 0.9  # in no order
+    assert len(read) <= processes * (36 + 20)  # 8 batches are read ahead, into the next epoch
+
+
+def test_pairs_on_disk_and_in_memory_train_the_same_rows(tmp_path, monkeypatch):
+    there = pairs.load(write(tmp_path), (2,))
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    rows = np.random.default_rng(1).integers(10, size=50)
+    for a, b in zip(there, pairs.load(tmp_path, (2,))):
+        for name, x in a.gather(rows).items():
+            np.testing.assert_array_equal(x, b.gather(rows)[name])
 
 
 def remove(folder):
@@ -70,10 +114,13 @@ DAMAGES = {"shard 1 of": remove, "shard 2 of": truncate, "holds no pairs; draw t
 
 
 @pytest.mark.parametrize("message", DAMAGES)
-def test_damage_is_named(tmp_path, message):
+def test_damage_is_named(tmp_path, monkeypatch, message):
     DAMAGES[message](write(tmp_path))
     with pytest.raises(UserError, match=message):
         pairs.load(tmp_path, (2,))
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)  # damage shows when it is read
+    with pytest.raises(UserError, match=message):
+        pairs.load(tmp_path, (2,))[0].gather(np.arange(89))
 
 
 def test_pairs_of_another_shape_are_refused(tmp_path):
