@@ -33,7 +33,8 @@ def memorization(samples, train, test, seed=0):
     n = min(len(test) // 2, len(train))
     halves = test[:n], test[n : 2 * n]
     # to_train[i] [blocks, queries]; the last block, when smaller, counts for the whole set but not for the medians.
-    to_train = [_to_blocks(samples, train, n), *_of_halves(_Arrays(train, *halves))]
+    of_halves, across = _of_halves(_Arrays(train, *halves))
+    to_train = [_to_blocks(samples, train, n), *of_halves]
 
     tiny = 1e-6 * np.std(train) + 1e-30  # where half of the real examples have an equal, as in coarse discrete data
 
@@ -42,8 +43,7 @@ def memorization(samples, train, test, seed=0):
         return (np.mean(medians) + tiny) / (np.median(to_heldout) + tiny)
 
     roles = [  # samples against the real half that is not H
-        r(to_train[0], _nearest(samples, halves[i])) / r(to_train[2 - i], _nearest(halves[1 - i], halves[i]))
-        for i in (0, 1)
+        r(to_train[0], _nearest(samples, halves[i])) / r(to_train[2 - i], across[i]) for i in (0, 1)
     ]
     threshold = np.percentile(np.concatenate([to_train[1].min(0), to_train[2].min(0)]), 1)
     return {"ratio": float(np.mean(roles)), "copies": float(np.mean(to_train[0].min(0) <= threshold))}
@@ -64,8 +64,10 @@ class _Arrays(tuple):
 
 @functools.lru_cache(maxsize=1)  # trials of a sweep are measured against the same data
 def _of_halves(arrays):
+    """(distances of both halves to the blocks of train, of each half's other half to it)."""
     train, *halves = arrays
-    return [_to_blocks(half, train, len(half)) for half in halves]
+    across = [_nearest(halves[1 - i], halves[i]) for i in (0, 1)]
+    return [_to_blocks(half, train, len(half)) for half in halves], across
 
 
 def _to_blocks(queries, train, n):
