@@ -37,7 +37,9 @@ def features_flag(default, description):
 def run(main, required=()):
     """Parses the flags and calls main(); a UserError ends with its sentence and status 2."""
     follow_launcher()
+    signal.signal(signal.SIGTERM, _end)
     sys.unraisablehook = _quiet
+    sys.argv = _joined(sys.argv)
     for name in required:  # defined here for the command: its --help shows them too
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     try:
@@ -56,6 +58,19 @@ def follow_launcher():
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(launcher):  # it ended before this one could ask
             sys.exit(EXIT_PREEMPTED)
+
+
+def _end(number, _):
+    """What SIGTERM does where nobody catches it to save first: every command goes on from what it has written."""
+    signal.signal(number, signal.SIG_DFL)  # a second one acts at once
+    print("stopped by SIGTERM; the same command goes on from what is written.", file=sys.stderr)
+    sys.exit(EXIT_PREEMPTED)
+
+
+def _joined(argv):
+    """Arguments with --config FILE as one word, in which the others look for it."""
+    i = argv.index("--config") if "--config" in argv[:-1] else None
+    return argv if i is None else [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
 
 
 def _quiet(unraisable):

@@ -34,7 +34,7 @@ def main():
     if FEW_STEPS.value and SWEEP.value:
         raise UserError("--few_steps and --sweep are two sweeps; take one at a time.")
     chosen = None if SWEEP.value is None else overrides(cli.config_file(), SWEEP.value)
-    with staging.folder(WORKDIR.value) as path:
+    with staging.folder(WORKDIR.value, beside=True) as path:
         evaluate(path, options, chosen)
 
 

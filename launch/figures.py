@@ -23,7 +23,7 @@ from absl import flags
 
 from launch import cli
 from launch.backends import Task, local
-from research import reproduce, workdir
+from research import reflow, reproduce, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.reproduce import montage, page, records
@@ -167,10 +167,7 @@ def task(out, run):
 
 def last(each):
     """The folder whose evaluation ends a task: of reflow its last round's, or student's."""
-    if each.module != "launch.reflow":
-        return each.workdir
-    plan = each.config.reflow
-    return each.workdir / (f"student_{plan.distill[-1]}" if plan.distill else f"round_{plan.rounds + 1}")
+    return reflow.last(each.workdir, each.config.reflow) if each.module == "launch.reflow" else each.workdir
 
 
 def resolved(runs):

@@ -26,7 +26,7 @@ def main():
     number, options, seed = cli.positive(NUM_SAMPLES.value, "num_samples"), sampler_flags.given(), SEED.value
     out = cli.path(OUT.value)
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    with staging.folder(WORKDIR.value) as path:
+    with staging.folder(WORKDIR.value, beside=True) as path:
         built, step, params = results.load(path)
     sampler_flags.check(built.config, options)
     condition = None if CONDITION.value is None else np.full(number, CONDITION.value, np.int32)

@@ -17,7 +17,7 @@ from absl import flags
 
 from launch import backends, cli, run
 from launch.backends import Task, gke, local, one_program, slurm, tpu_vm
-from research import evaluation, halving, results, staging, sweep, sweep_report, sweep_tables, uri, workdir
+from research import evaluation, halving, reflow, results, staging, sweep, sweep_report, sweep_tables, uri, workdir
 from research.atomic import replacing
 from research.errors import UserError
 from research.figures import sweep as figure
@@ -45,7 +45,8 @@ def main():
         raise UserError("--sql asks a sweep's report; add --report.")
     if uri.local(where) is None and not REPORT.value and (DRY_RUN.value or BACKEND.value not in HERE):
         raise UserError(f"--workdir={where} is a URI, which {' and '.join(HERE)} serve, and no dry run: name a folder.")
-    with staging.folder(where, without=("checkpoints",) if REPORT.value else ()) as path:
+    apart = {"without": ("checkpoints",), "beside": True} if REPORT.value else {}
+    with staging.folder(where, **apart) as path:
         report(path) if REPORT.value else start(path)
 
 
@@ -108,12 +109,17 @@ def halved_by():
 def everything(tasks, steps, path):
     """Yields (name, result) of all tasks, those that fail on the way and those that reach the end."""
     for step in steps:
+        names = [task.name for task in tasks]
+        if step in [rung["step"] for rung in halving.load(path)["rungs"]]:  # those that stopped then are not touched
+            left = halving.decide(path, names, halved_by(), step)
+            tasks = [task for task in tasks if task.name in left]
+            continue
         lost = set()
         for name, result in advance([task._replace(until=step) for task in tasks], path):
             if isinstance(result, UserError):
                 yield name, result
                 lost.add(name)
-        names = [task.name for task in tasks if task.name not in lost]
+        names = [name for name in names if name not in lost]
         left = halving.decide(path, names, halved_by(), step) if names else []
         print(f"step {step}: {len(left)} of {len(names)} trials go on", file=sys.stderr)
         tasks = [task for task in tasks if task.name in left]
@@ -132,11 +138,8 @@ def advance(tasks, path):
 
 def evaluated(task):
     """The evaluation of a finished task, of reflow that of its last round or student; else None."""
-    folder = task.workdir
-    if task.module == "launch.reflow":
-        plan = task.config.reflow
-        folder /= f"student_{plan.distill[-1]}" if plan.distill else f"round_{plan.rounds + 1}"
-    return workdir.load_evaluation(folder)
+    rounds = task.module == "launch.reflow"
+    return workdir.load_evaluation(reflow.last(task.workdir, task.config.reflow) if rounds else task.workdir)
 
 
 def report(path):

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from research.errors import UserError
+from research.errors import UserError, nearest
 
 FORMAT = 1  # raised when a new layout cannot read the old one
 
@@ -56,6 +56,12 @@ def open_manager(workdir, *, keep_last=2, keep_best="", read_only=False):
         raise
     with _writing(manager, "a checkpoint"):
         manager.close()
+
+
+def check_best(keep_best, metrics):
+    """Raises UserError where `metrics`, those of an evaluation, have no `keep_best`."""
+    if keep_best and keep_best not in metrics:
+        raise UserError(f"no evaluation has train.keep_best='{keep_best}'; {nearest(keep_best, metrics)}")
 
 
 def save(manager, step, state, data=None, metrics=None):

@@ -48,7 +48,8 @@ def _given(environ):
     """What jax.distributed.initialize takes, from the variables; JAX would end the process where they are wrong."""
     address, count, index = (environ.get(name, "") for name in (ADDRESS, COUNT, INDEX))
     host, _, port = address.rpartition(":")
-    if not (host and port.isdigit() and count.isdigit() and index.isdigit() and int(index) < int(count)):
+    numbers = port.isdigit() and count.isdigit() and index.isdigit()
+    if not (host and numbers and int(port) < 2**16 and int(index) < int(count)):
         raise UserError(
             f"{ADDRESS}='{address}', {COUNT}='{count}' and {INDEX}='{index}' must be host:port, a number of processes "
             "and a number below it; set all three, or none to run alone."

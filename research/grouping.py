@@ -28,7 +28,15 @@ class Group(NamedTuple):
 
 
 def plan(trials):
-    """The Groups of trials [(name, config)], as large as can be; each config is one that `sweep.override` made."""
+    """The Groups of trials [(name, config)], as large as can be; each config is one that `sweep.override` made.
+
+    Raises UserError for numbers that no run can have.
+    """
+    for name, config in trials:
+        try:
+            experiment.check(config)
+        except UserError as error:
+            raise UserError(f"trial {name}: {error}") from None
     flat = [workdir.flatten(config.to_dict()) for _, config in trials]
     swept = [name for name in flat[0] if any(fields[name] != flat[0][name] for fields in flat)]
     numbers = [name for name in swept if name == "seed" or _is_number(name, flat)]

@@ -10,7 +10,7 @@ from research.errors import UserError
 from research.metrics_writer import read
 from research.workdir import write_json
 
-HIGHER = ("accuracy", "mass", "share")  # a metric with such an ending is good if large, every other one if small
+HIGHER = ("accuracy", "mass")  # a metric with such an ending is good if large, every other one if small
 
 
 def decide(path, names, metric, step):

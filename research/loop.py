@@ -41,6 +41,7 @@ def run(program, data, config, workdir, profile=None, until=None):
         if state is None:
             state = jax.jit(program.init, out_shardings=shardings)(key)
         writer = MetricsWriter(workdir, start, train.num_steps, active=jax.process_index() == 0)
+        trace = (max(profile[0], start + 1), profile[1]) if profile and start < profile[1] else (None, None)
         if start:
             writer.say(f"resumed at step {start}/{train.num_steps} from {workdir}")
 
@@ -66,7 +67,7 @@ def run(program, data, config, workdir, profile=None, until=None):
         pending, signal = [], None
         try:
             for step in range(start + 1, min(until or train.num_steps, train.num_steps) + 1):
-                if profile and step == profile[0]:
+                if step == trace[0]:
                     jax.profiler.start_trace(str(workdir / "profile"))
                 batch = next(batches)
                 state, metrics = step_function(state, batch)  # dispatched; the step before is read while it runs
@@ -74,7 +75,7 @@ def run(program, data, config, workdir, profile=None, until=None):
                     settle(*pending.pop())
                 pending.append((step, metrics, batch))
                 signal = asked(step)
-                if profile and step == profile[1]:
+                if step == trace[1]:
                     jax.block_until_ready(state)
                     jax.profiler.stop_trace()
                 if not (signal or due(step, train.checkpoint_every) or due(step, train.eval_every)):
@@ -83,6 +84,7 @@ def run(program, data, config, workdir, profile=None, until=None):
                 evaluation = None
                 if due(step, train.eval_every):
                     evaluation = program.evaluate(state, jax.random.fold_in(key, 1))
+                    checkpoint.check_best(train.keep_best, evaluation)
                     writer.write(step, evaluation)
                 if signal or due(step, train.checkpoint_every):
                     checkpoint.save(manager, step, state, iterator, evaluation)

@@ -17,9 +17,29 @@ def run(group, paths, until=None):
     """Trains the trials of a grouping.Group, each into its path; yields (name, Experiment, final state).
 
     A state is None where numbers were not finite: that trial stopped alone. A group that was stopped goes on from the
-    newest step that all have. until: as loop.run's. Raises interrupts.Preempted after saving on SIGTERM or Ctrl-C;
-    UserError as a run does.
+    newest step that all have; trials that share none are trained apart. until: as loop.run's. Raises
+    interrupts.Preempted after saving on SIGTERM or Ctrl-C; UserError as a run does.
     """
+    for part in _parts(paths):
+        names, configs = (tuple(each[i] for i in part) for each in (group.names, group.configs))
+        yield from _run(group._replace(names=names, configs=configs), [paths[i] for i in part], until)
+
+
+def _parts(paths):
+    """Lists of the numbers of workdirs that can go on from one step: halving stops trials apart, for one."""
+    found = []  # [steps of whole checkpoints that all have, their numbers]
+    for i, path in enumerate(paths):
+        steps = {int(each.name) for each in (path / "checkpoints").glob("*") if each.name.isdigit()} or {0}
+        part = next((part for part in found if part[0] & steps), None)
+        if part:
+            part[0] &= steps
+            part[1].append(i)
+        else:
+            found.append([steps, [i]])
+    return [part for _, part in found]
+
+
+def _run(group, paths, until):
     config = group.configs[0]
     precision.apply(config.precision)
     built = _assembled(group, data.load(config.data))
@@ -59,6 +79,7 @@ def run(group, paths, until=None):
             if due(step, train.eval_every):
                 for i in np.flatnonzero(~bad):
                     evaluations[i] = built[i].program.evaluate(one(state, i), jax.random.fold_in(keys[i], 1))
+                    checkpoint.check_best(train.keep_best, evaluations[i])
                     writers[i].write(step, evaluations[i])
             if signal or due(step, train.checkpoint_every):
                 for i, manager in enumerate(managers):
@@ -77,7 +98,6 @@ def _assembled(group, dataset):
     configs = [experiment.described(config, dataset) for config in group.configs]
     for name, config in zip(group.names, configs):  # a program would not say which of its numbers cannot be
         try:
-            experiment.check(config)
             experiment.model_of(config)
         except UserError as error:
             raise UserError(f"trial {name}: {error}") from None

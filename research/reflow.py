@@ -51,6 +51,11 @@ def student_config(config, pairs, num_steps):
     return round_config(config, pairs, **_fields(config.reflow.student), **steps, **{"sampler.num_steps": num_steps})
 
 
+def last(path, plan):
+    """The workdir of the last round or student, in that of the first, by a config's section `reflow`."""
+    return path / (f"student_{plan['distill'][-1]}" if plan["distill"] else f"round_{plan['rounds'] + 1}")
+
+
 def _fields(sections):
     return workdir.flatten(sections.to_dict()) if sections else {}
 

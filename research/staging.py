@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 
 from research import uri
 from research.errors import UserError
@@ -25,12 +26,13 @@ THREADS = 8
 
 
 @contextlib.contextmanager
-def folder(where, processes=lambda: 1, without=()):
+def folder(where, processes=lambda: 1, without=(), beside=False):
     """The pathlib.Path that stands for the folder at `where`, a path or a URI; of a path it is the path itself.
 
-    processes: how many share the run. without: names of folders that are not copied here. Whatever ends the block, what
-    it wrote is copied back. Raises UserError for a URI with several processes, which would each have a folder of their
-    own, and where copying fails for good: then the local folder stays, and the sentence names it.
+    processes: how many share the run. without: names of folders that are not copied here. beside: the run may be under
+    way elsewhere, and nothing of it is removed. Whatever ends the block, what it wrote is copied back. Raises UserError
+    for a URI with several processes, which would each have a folder of their own, and where copying fails for good:
+    then the local folder stays, and the sentence names it.
     """
     if path := uri.local(where):
         yield path
@@ -41,7 +43,7 @@ def folder(where, processes=lambda: 1, without=()):
             "such as a mounted bucket."
         )
     here = _fresh(where)
-    copy, stop = Copy(where, here), threading.Event()
+    copy, stop = Copy(where, here, beside), threading.Event()
     copy.fetch(without)
     thread = threading.Thread(target=copy.keep, args=(stop,), daemon=True)
     thread.start()
@@ -55,7 +57,8 @@ def folder(where, processes=lambda: 1, without=()):
         try:
             copy.send()
         except UserError as error:
-            raise UserError(f"{error} What was not copied yet is in {here}.") from error
+            kept = here.rename(here.with_name(f"kept-{time.time_ns()}"))  # the next command removes what is left here
+            raise UserError(f"{error} What was not copied yet is in {kept}.") from error
         shutil.rmtree(here, ignore_errors=True)
 
 
@@ -79,25 +82,31 @@ def _fresh(where):
 class Copy:
     """What is known of a folder at a URI and of the one here that stands for it."""
 
-    def __init__(self, where, here):
-        self.where, self.here, self.held = where, here, here / ".sending"
+    def __init__(self, where, here, beside=False):
+        self.where, self.here, self.beside, self.held = where, here, beside, here / ".sending"
         self.sent = {}  # name: (size, time) of the file here that is there
         self.apart = set()  # names of files there that are not here
 
     def fetch(self, without=()):
         """Copies here what is there, but for folders named in `without`; removes there what a killed copy left."""
-        try:
-            index = json.loads(uri.read(uri.join(self.where, INDEX)))
-        except FileNotFoundError:  # a new run, or one that was copied there by other means
-            index = {"files": [name for name in uri.files(self.where) if _counts(name)], "loose": []}
-        self._each(lambda name: uri.remove(uri.join(self.where, name)), set(index["loose"]) - set(index["files"]))
+        index = self._index()
+        if not self.beside:
+            self._each(lambda name: uri.remove(uri.join(self.where, name)), set(index["loose"]) - set(index["files"]))
         self.apart = {name for name in index["files"] if set(without) & set(name.split("/"))}
         self._each(self._get, set(index["files"]) - self.apart)
         self.sent = self._here()
 
+    def _index(self):
+        try:
+            return json.loads(uri.read(uri.join(self.where, INDEX)))
+        except FileNotFoundError:  # a new run, or one that was copied there by other means
+            return {"files": [name for name in uri.files(self.where) if _counts(name)], "loose": []}
+
     def send(self):
         """Copies there what is new or changed here, and removes what is gone: first what is loose is listed as such."""
         now = self._here()
+        if self.beside:
+            return self._add({name for name in now if now[name] != self.sent.get(name)}, now)
         now = _without(now, set(self.sent) - set(now))
         changed = {name for name in now if now[name] != self.sent.get(name)}
         lost = self._hold(changed)
@@ -111,6 +120,14 @@ class Copy:
         self.sent = _without(now, lost)
         self._list(set(self.sent), gone | lost)
         self._each(lambda name: uri.remove(uri.join(self.where, name)), gone)
+
+    def _add(self, changed, now):
+        """Copies there what is new or changed here, and lists it beside what is listed by now."""
+        if changed:
+            self._each(self._put, changed)
+            self.sent |= {name: now[name] for name in changed}
+            index = self._index()
+            uri.write(uri.join(self.where, INDEX), _listing(changed.union(index["files"]), index["loose"]))
 
     def _hold(self, names):
         """Links files of checkpoints, which the run may remove while they are copied; names of what it has removed."""
@@ -161,13 +178,16 @@ class Copy:
         return False
 
     def _list(self, files, loose):
-        listed = {"files": sorted(files | self.apart), "loose": sorted(loose)}
-        uri.write(uri.join(self.where, INDEX), json.dumps(listed, indent=1).encode())
+        uri.write(uri.join(self.where, INDEX), _listing(files | self.apart, loose))
 
     @staticmethod
     def _each(call, names):
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(call, names))
+
+
+def _listing(files, loose):
+    return json.dumps({"files": sorted(files), "loose": sorted(loose)}, indent=1).encode()
 
 
 def _counts(name):

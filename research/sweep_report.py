@@ -12,7 +12,7 @@ import statistics
 
 from scipy import stats
 
-from research import halving, results, workdir
+from research import halving, reflow, results, workdir
 from research.errors import UserError, nearest
 from research.metrics_writer import read
 
@@ -85,16 +85,24 @@ def as_csv(report):
     return file.getvalue()
 
 
+def result_of(path, fields):
+    """The folder with the result of the trial at `path`: where fields of reflow are swept, that of its last round."""
+    if not any(field.startswith("reflow.") for field in fields):
+        return path
+    return reflow.last(path, json.loads((path / "frozen.json").read_text())["reflow"])
+
+
 def _row(path, name, fields, stopped_at):
     """All that is known of a trial; "all": its config and last numbers, to filter by."""
-    curves = {}
-    for line in read(path / "metrics.jsonl"):
+    curves, last = {}, result_of(path, fields)
+    for line in read(last / "metrics.jsonl"):
         for key, value in line.items():
             curves.setdefault(key, []).append((line["step"], value))
     config = workdir.flatten(json.loads((path / "frozen.json").read_text())) if (path / "frozen.json").exists() else {}
-    evaluation = workdir.load_evaluation(path) or {}
+    evaluation = workdir.load_evaluation(last) or {}
     step = curves.pop("step", [(0, 0)])[-1][0]
-    state = "finished" if evaluation else f"stopped at {stopped_at}" if stopped_at else "begun" if step else "to do"
+    begun = step or (path / "metrics.jsonl").exists()
+    state = "finished" if evaluation else f"stopped at {stopped_at}" if stopped_at else "begun" if begun else "to do"
     return {
         "trial": name,
         "state": state,

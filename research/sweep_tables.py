@@ -28,12 +28,12 @@ def write(path):
     report = sweep_report.load(path)
     heads, trials, metrics = ("trial", *report["fields"]), [], []
     for row in report["trials"]:
-        found = workdir.load_evaluation(path / row["trial"]) or {}
+        found = workdir.load_evaluation(_folder(path, row, report["fields"])) or {}
         trials.append({name: row[name] for name in ("state", "step", *heads)} | dict(_numbers(found)))
     tables = {"trials": _table(trials, ["trial", "state", "step", *report["fields"]], TYPES)}
     own = tables["trials"].select(heads)  # swept fields have one type in both tables
     for head in own.to_pylist():
-        for line in read(path / head["trial"] / "metrics.jsonl"):
+        for line in read(_folder(path, head, report["fields"]) / "metrics.jsonl"):
             step = {"step": line.pop("step")}
             metrics += [head | step | {"metric": name, "value": value} for name, value in _numbers(line)]
     types = TYPES | dict(zip(heads, own.schema.types))
@@ -78,6 +78,10 @@ def shown(names, rows, form):
         csv.writer(file, lineterminator="\n").writerows([names, *rows])
         return file.getvalue()
     return "\n".join(sweep_report.aligned([dict(zip(names, row)) for row in rows])) if rows else "  ".join(names)
+
+
+def _folder(path, row, fields):
+    return sweep_report.result_of(path / row["trial"], fields)
 
 
 def _numbers(found):

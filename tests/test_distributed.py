@@ -85,7 +85,14 @@ def test_it_joins_once(asked, monkeypatch):
 
 @pytest.mark.parametrize(
     "address, count, index",
-    [("", "2", "0"), ("host", "2", "0"), ("host:1", "two", "0"), ("host:1", "2", "2"), ("host:1", "2", "")],
+    [
+        ("", "2", "0"),
+        ("host", "2", "0"),
+        ("host:99999", "2", "0"),
+        ("host:1", "two", "0"),
+        ("host:1", "2", "2"),
+        ("host:1", "2", ""),
+    ],
 )
 def test_variables_that_are_not_whole(address, count, index, asked, monkeypatch):
     given(monkeypatch, address, count, index)

@@ -29,6 +29,10 @@ def test_the_worse_half_stops_and_is_recorded(tmp_path):
     assert [rung["step"] for rung in halving.load(tmp_path)["rungs"]] == [10, 20]
 
 
+def test_a_small_share_is_good():
+    assert halving.cost("dead_share", 0.1) < halving.cost("dead_share", 0.6)
+
+
 def test_a_high_accuracy_is_good_and_the_first_of_equals_goes_on(tmp_path):
     for name, accuracy in {"a": 0.5, "b": 0.9, "c": 0.9, "d": 0.9}.items():
         (tmp_path / name).mkdir()

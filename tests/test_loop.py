@@ -181,6 +181,22 @@ def test_profile_writes_a_trace(line, loop_config, tmp_path):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
+@pytest.mark.parametrize("until, traced", [(3, True), (5, False)])
+def test_a_profile_of_a_run_that_goes_on_has_what_is_left_of_it(line, loop_config, tmp_path, until, traced):
+    program, batches = line
+    config = loop_config(num_steps=6)
+    loop.run(program, batches(), config, tmp_path, until=until)
+    loop.run(program, batches(), config, tmp_path, profile=(2, 4))
+    assert any((tmp_path / "profile").rglob("*.xplane.pb")) == traced
+
+
+def test_a_best_metric_that_is_not_there_is_said_at_the_first_evaluation(line, loop_config, tmp_path):
+    program, batches = line
+    with pytest.raises(UserError, match="train.keep_best='eval/los'; did you mean 'eval/loss'"):
+        loop.run(program, batches(), loop_config(num_steps=20, eval_every=5, keep_best="eval/los"), tmp_path)
+    loop.run(program, batches(), loop_config(num_steps=20, eval_every=5, keep_best="eval/loss"), tmp_path)
+
+
 def drive(path, folder):
     """Three hundred steps in a process of their own; the weights are left in a file."""
     os.dup2(os.open(f"{folder}/stderr", os.O_CREAT | os.O_WRONLY), 2)

@@ -203,7 +203,24 @@ def test_when_the_server_is_gone_at_the_end_the_files_stay_here(where, monkeypat
         with staging.folder(where) as folder:
             monkeypatch.setattr(uri, "write", dead)
             put(folder, "a", "1")
+    monkeypatch.undo()
+    with staging.folder(where):  # the same command again removes what killed ones left, and not this
+        pass
     assert pathlib.Path(str(caught.value).split(" is in ")[1][:-1], "a").read_text() == "1"
+
+
+def test_a_command_beside_a_run_removes_nothing_and_adds_to_what_is_listed_by_then(where, tmp_path):
+    run = staging.Copy(where, tmp_path / "run")
+    put(run.here, "config.json", "{}")
+    run.send()
+    put(run.here, "checkpoints/1/a", "1")
+    uri.write(uri.join(where, "checkpoints/1/a"), b"1")  # under way, and listed as loose
+    run._list({"config.json"}, {"checkpoints/1/a"})
+    with staging.folder(where, beside=True) as folder:
+        assert [path.name for path in folder.iterdir()] == ["config.json"]
+        run.send()
+        put(folder, "report.png", "picture")
+    assert there(where) == {"config.json": b"{}", "checkpoints/1/a": b"1", "report.png": b"picture"}
 
 
 def test_what_a_killed_process_left_here_is_removed(where, own_temporary_folder):

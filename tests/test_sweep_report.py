@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from research import halving, sweep_report
+from research import halving, sweep_report, sweep_tables
 from research.errors import UserError
 from research.figures import sweep as figure
 
@@ -48,6 +48,23 @@ def test_rows_and_means(folder):
     assert (first[RATE], first["count"], first["mean"]) == (1e-4, 3, pytest.approx(1.01))
     assert first["interval"] == pytest.approx(4.3026527 / np.sqrt(3), rel=1e-6)  # t of 2 degrees; the deviation is 1
     assert [row[RATE] for row in report["over_seeds"]] == [1e-4, 1e-3, 1e-2]
+
+
+@pytest.mark.parametrize("distill, last", [([], "round_3"), ([4, 1], "student_1")])
+def test_of_rounds_of_reflow_the_last_counts(tmp_path, distill, last):
+    for name, loss in {"a": 1.0, "b": 2.0}.items():
+        (tmp_path / name / last).mkdir(parents=True)
+        (tmp_path / name / "frozen.json").write_text(json.dumps({"reflow": {"rounds": 2, "distill": distill}}))
+        for folder, value in ((tmp_path / name, 3 - loss), (tmp_path / name / last, loss)):
+            (folder / "metrics.jsonl").write_text(json.dumps({"step": 7, "loss": value}) + "\n")
+            (folder / "evaluation.json").write_text(json.dumps({"loss": value}))
+    (tmp_path / "b" / last / "evaluation.json").unlink()
+    sweep_report.record(tmp_path, {name: {"reflow.rounds": 2} for name in "ab"})
+    report = sweep_report.load(tmp_path)
+    assert [(row["loss"], row["state"]) for row in report["trials"]] == [(1.0, "finished"), (2.0, "begun")]
+    tables = sweep_tables.write(tmp_path)
+    assert [row["value"] for row in tables["metrics"].to_pylist()] == [1.0, 2.0]
+    assert tables["trials"].to_pylist()[0]["loss"] == 1.0
 
 
 def test_rows_come_in_the_order_of_their_values(tmp_path):

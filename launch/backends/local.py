@@ -10,6 +10,7 @@ import contextlib
 import os
 import shlex
 import signal
+import stat
 import sys
 import time
 
@@ -71,14 +72,30 @@ def lines(task, code):
 def signals():
     """Yields the list of signals that have come; one that is ignored, as nohup does, stays so."""
     received, before = [], {}
+
+    def receive(number, _):
+        received.append(number)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            before[number] = signal.signal(number, lambda number, _: received.append(number))
+            before[number] = signal.signal(number, receive)
     try:
         yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_terminal():
+    """To write to one that was closed would raise, and end the trials before they have saved."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
 
 
 def _start(task, code, running):

@@ -46,7 +46,7 @@ def test_64_bits_everywhere_are_a_mistake():
 
 def test_a_finished_run_says_so(trained):
     before = files(trained)
-    again = call("run", TOY, f"--workdir={trained}")
+    again = call("run", *TOY.split("="), f"--workdir={trained}")  # --config FILE is one way to write it
     assert again.returncode == 0 and "is finished" in again.stderr
     assert files(trained) == before
 
@@ -168,6 +168,7 @@ RUN_MISTAKES = {  # arguments after --workdir: words of the sentence
     "no logs": ([TOY, "--config.train.log_every=0"], ["train.log_every"]),
     "no sampler steps": ([TOY, "--config.sampler.num_steps=0", "--config.sampler.name=euler"], ["step"]),
     "no samples": ([TOY, "--config.sampler.num_samples=0"], ["sampler.num_samples"]),
+    "two words": ([*TOY.split("="), "--config.train.num_stepz=3"], ["did you mean 'train.num_steps'"]),
     "nonfinite": ([TOY, "--config.train.on_nonfinite=hope"], ["train.on_nonfinite is 'hope'"]),
 }
 

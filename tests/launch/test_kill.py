@@ -43,6 +43,15 @@ def test_a_signal_saves_and_says_run_me_again(tmp_path, number, status):
     assert not (tmp_path / "run" / "samples.npz").exists()
 
 
+def test_a_signal_while_a_trained_run_is_evaluated_says_run_me_again(tmp_path):
+    process = start("run", *SHORT, "--config.train.num_steps=20", f"--workdir={tmp_path}/run", folder=tmp_path)
+    assert wait_for((tmp_path / "run" / "params.npz").exists, process)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    said = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
+    assert process.exitcode == 75 and said.startswith("stopped by SIGTERM; the same command goes on"), said
+
+
 def finish(workdir, folder):
     process = start("run", *SHORT, f"--workdir={workdir}", folder=folder)
     process.join(240)

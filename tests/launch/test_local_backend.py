@@ -154,6 +154,24 @@ def test_a_signal_reaches_all_trials_and_what_is_left_is_said(number, nproc, sta
     assert not (tmp_path / "results").exists() and not (tmp_path / "c" / "tries_0").exists()
 
 
+def test_trials_save_where_the_terminal_is_closed(prepared, tmp_path):
+    """To write to it fails, which must not end what still saves."""
+    tasks = prepared({name: [{"0": {"seconds": 60}}] for name in "ab"}, parallel=2)
+    slowly = "(time.sleep(0.5), (workdir / 'saved').touch(), sys.exit(75))"
+    fake = FAKE.replace("sys.exit(75)", slowly)
+    (tmp_path / "code" / "fake.py").write_text(fake)
+    master, terminal = os.openpty()
+    (tmp_path / "said").symlink_to(os.ttyname(terminal))
+    process = FORKS.Process(target=launcher, args=(tasks, tmp_path, 2, 1))
+    process.start()
+    until(*(tmp_path / name / "ready_0" for name in "ab"))
+    os.close(terminal)
+    os.close(master)
+    os.kill(process.pid, signal.SIGHUP)
+    process.join(60)
+    assert process.exitcode == 75 and all((tmp_path / name / "saved").exists() for name in "ab")
+
+
 def test_a_second_signal_kills(prepared, tmp_path):
     """Of a trial that does not end when it is asked to."""
     (task,) = prepared({"a": [{"0": {"seconds": 60}}]})

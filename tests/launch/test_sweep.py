@@ -131,6 +131,25 @@ def test_half_of_the_trials_stop_at_each_step(arguments, tmp_path):
     assert "the same again" in call("sweep", *arguments, "--halving=3").stderr
 
 
+def test_a_halved_sweep_goes_on_and_leaves_those_that_stopped(arguments, tmp_path, monkeypatch):
+    """Asked to stop between the first half and the end, the same command goes on from the steps that are saved."""
+    one = [*arguments, "--halving=2", "--config.train.checkpoint_every=1"]
+    file = tmp_path / "trees.py"
+    whole = call("sweep", *one)
+    assert whole.returncode == 0, whole.stderr
+    shutil.move(tmp_path / "all", tmp_path / "whole")
+    stop = "import os, signal\nfrom research import loop, one_program\nreal = one_program.checkpoint.save\n"
+    stop += "def save(manager, step, *rest):\n    real(manager, step, *rest)\n"
+    stop += "    step == 3 and os.kill(os.getpid(), signal.SIGTERM)\none_program.checkpoint.save = save\n"
+    file.write_text(stop + FILE)
+    assert call("sweep", *one).returncode == 75
+    file.write_text(FILE)
+    done = call("sweep", *one)
+    assert done.returncode == 0 and "step 1/" not in done.stderr, done.stderr
+    assert not list((tmp_path / "all").rglob("damaged_checkpoints"))
+    assert done.stdout.splitlines() == whole.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     "flag, words",
     [
