@@ -54,6 +54,8 @@ def start(path):
     """Runs what is missing of a sweep whose folder is `path`."""
     if given := [f"--{name}" for name in ("until", "init_from", "profile") if flags.FLAGS[name].present]:
         raise UserError(f"{given[0]} is of launch.run alone; leave it out, or run one trial by its own command.")
+    if ":" in str(path) and BACKEND.value != "one_program":
+        raise UserError(f"--workdir={path} has a colon, behind which a config's variant would begin; name another.")
     tasks, overrides = asked(path)
     if DRY_RUN.value:
         return list(BACKENDS[BACKEND.value].run(tasks, path, True))

@@ -158,10 +158,11 @@ def test_a_halved_sweep_goes_on_and_leaves_those_that_stopped(arguments, tmp_pat
         ("--sweep=rate", "there is no sweep 'rate' in"),
         ("--backend=slurn", "slurn"),
         ("--until=3", "--until is of launch.run alone"),
+        ("--backend=local --workdir=runs/12:30", "--workdir=runs/12:30 has a colon"),
     ],
 )
 def test_mistakes(flag, words, arguments):
-    done = call("sweep", *arguments, flag)
+    done = call("sweep", *arguments, *flag.split())
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
