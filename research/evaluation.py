@@ -72,7 +72,10 @@ def evaluate(experiment, params, x, condition, workdir, seed=0, brief=False):
     )
     if embed := embedding(experiment):
         result |= fid.digest(embed(x), _real(embed, dataset)) | {"fid/features": features(experiment)}
-    return result | ({} if brief else densities.digest(experiment, params, train_x, test_x, seed))
+    if brief:
+        return result
+    told = test_y if config.num_classes and experiment.config.model.get("label_dropout") == 0 else None
+    return result | densities.digest(experiment, params, train_x, test_x, seed, told)
 
 
 def features(experiment):
@@ -117,11 +120,15 @@ def evaluate_predictions(experiment, params, seed=0):
 
 
 def cost(experiment, params):
-    """{"cost/parameters", "cost/flops_per_example": of the loss, forward, products alone}, from shapes; {} of trees."""
+    """{"cost/parameters", "cost/flops_per_example": of the loss, forward, products alone}, from shapes; {} of trees.
+
+    The loss is that of a whole batch: some models treat a share of it otherwise, and batch norm measures it.
+    """
     if "params" not in params:
         return {}
-    example = next(data.epochs(experiment.dataset.train, 1))
-    flops = costs.flops(experiment.model.loss, params, jax.random.key(0), example)
+    n, one = experiment.config.data.batch_size, experiment.dataset.train.gather(np.arange(1))
+    batch = {name: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype) for name, x in one.items()}
+    flops = costs.flops(experiment.model.loss, params, jax.random.key(0), batch) // n
     return {"cost/parameters": costs.parameters(params["params"]), "cost/flops_per_example": flops}
 
 

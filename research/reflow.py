@@ -47,8 +47,9 @@ def round_config(config, pairs, **changes):
 
 def student_config(config, pairs, num_steps):
     """The config of a student that goes from noise to data in `num_steps` jumps (section 2.2, distillation)."""
-    steps = {"model.time_density": "steps", "model.num_steps": num_steps, "sampler.name": "euler"}
-    return round_config(config, pairs, **_fields(config.reflow.student), **steps, **{"sampler.num_steps": num_steps})
+    sampler = {"name": "euler", "num_steps": num_steps, "spacing": "uniform", "end": None}  # at the times it knows
+    steps = {"model.time_density": "steps", "model.num_steps": num_steps} | workdir.flatten({"sampler": sampler})
+    return round_config(config, pairs, **_fields(config.reflow.student) | steps)
 
 
 def last(path, plan):

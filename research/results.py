@@ -78,7 +78,8 @@ def summary(result):
 def _density(result):
     """One line of bits a dimension: of held-out data, of training data, of a Gaussian, and the most nats possible."""
     rows = {"train_": "on training data", "gaussian_": "a full-covariance Gaussian"}
-    found = {"": "bits a dimension on held-out data"} | rows
+    given = ", given their class" if "likelihood/given" in result else ""
+    found = {"": f"bits a dimension on held-out data{given}"} | rows
     parts = [
         f"{words} {result[f'likelihood/{name}bits_per_dim']:.3f}"
         for name, words in found.items()

@@ -16,11 +16,12 @@ from configs import (
     glow_digits,
     jet_imagenet64,
     random_forest_digits,
+    realnvp_toy2d,
     rectified_flow_toy2d,
     spline_toy2d,
 )
 from launch import run
-from research import evaluation, experiment, grouping, one_program, sampling, sweep, workdir
+from research import evaluation, experiment, grouping, one_program, results, sampling, sweep, workdir
 from research.contracts import LogProb, Model, Samples
 from research.data import Dataset, from_arrays
 from research.errors import UserError
@@ -95,6 +96,23 @@ def test_the_record_of_a_gaussian_is_its_entropy(tmp_path):
     assert json.loads(evaluation.dumps(result)) == result
 
 
+def test_a_model_that_was_trained_with_classes_alone_is_told_those_of_held_out_data(tmp_path):
+    def log_prob(params, key, x, condition):
+        return LogProb(-0.5 * jnp.sum((x - condition[:, None]) ** 2, -1) - jnp.log(2 * jnp.pi))
+
+    rng, built = np.random.default_rng(0), gaussian()
+    labels = rng.integers(3, size=4000).astype(np.int32)
+    source = from_arrays((rng.normal(size=(4000, 2)) + labels[:, None]).astype(np.float32), labels)
+    built.config.model.label_dropout = 0.0
+    built.dataset, built.model = Dataset(source, source, (2,)), built.model._replace(log_prob=log_prob)
+    condition = evaluation.balanced_labels(built, 2000)
+    x, _ = evaluation.sample(built, {}, 2000, condition)
+    result = evaluation.evaluate(built, {}, x, condition, tmp_path)
+    assert abs(result["likelihood/nats"] + np.log(2 * np.pi * np.e)) < 4 * result["likelihood/nats_stderr"] < 0.5
+    assert result["likelihood/given"] == "class" and "likelihood/gaussian_bits_per_dim" not in result
+    assert "on held-out data, given their class" in results.summary(result)
+
+
 def test_json_has_no_nan():
     assert json.loads(evaluation.dumps({"a": float("nan"), "b": 1.0})) == {"a": None, "b": 1.0}
 
@@ -154,11 +172,24 @@ def test_a_model_that_predicts_has_no_samples():
 
 
 def test_the_cost_is_counted_from_shapes():
-    w = jnp.zeros((2, 5))
-    model = Model(None, lambda params, key, batch: (jnp.sum(batch["x"] @ params["params"]), None), None, None)
-    dataset = Dataset(from_arrays(np.zeros((3, 2), np.float32)), None, (2,))
-    found = evaluation.cost(types.SimpleNamespace(model=model, dataset=dataset), {"params": w})
-    assert found == {"cost/parameters": 10, "cost/flops_per_example": 20}
+    def loss(params, key, batch):
+        return sum(jnp.sum(x @ params["params"]) for x in (batch["x"], batch["x"][: len(batch["x"]) // 4])), None
+
+    dataset = Dataset(from_arrays(np.zeros((3, 2), np.float32)), None, (2,))  # fewer than a batch
+    config = types.SimpleNamespace(data=types.SimpleNamespace(batch_size=8))
+    built = types.SimpleNamespace(config=config, model=Model(None, loss, None, None), dataset=dataset)
+    found = evaluation.cost(built, {"params": jnp.zeros((2, 5))})
+    assert found == {"cost/parameters": 10, "cost/flops_per_example": 20 + 20 // 4}
+
+
+def test_the_cost_of_a_net_that_measures_a_batch():
+    costs = []
+    for measures in (False, True):
+        config = sweep.override(realnvp_toy2d.get_config("tiny"), {"model.batch_norm": measures})
+        built = experiment.build(config)
+        params = jax.eval_shape(built.program.init, jax.random.key(0))["params"]
+        costs.append(evaluation.cost(built, params)["cost/flops_per_example"])
+    assert costs[0] == costs[1] > 0  # a batch norm has no products
 
 
 def images(levels=256, where=""):

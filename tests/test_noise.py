@@ -91,6 +91,16 @@ def test_rectified_ends_are_exact_in_float32():
     np.testing.assert_array_equal(process.time(jnp.array([np.inf, -np.inf])), ends)
 
 
+def test_trigonometric_ends_in_float32():
+    process, ends = noise.trigonometric(), jnp.array([0.0, 1.0])
+    np.testing.assert_array_equal(process.alpha(ends), [1, 0])
+    np.testing.assert_array_equal(process.sigma(ends), [0, 1])
+    np.testing.assert_array_equal(process.log_snr(ends), [np.inf, -np.inf])
+    np.testing.assert_array_equal(process.time(jnp.array([np.inf, -np.inf])), ends)
+    np.testing.assert_allclose(process.f(ends), [0, -np.inf], atol=1e-6)
+    np.testing.assert_array_equal(process.g(ends), [0, np.inf])
+
+
 def test_rectified_drift_and_diffusion_closed_form():
     t = jnp.asarray(T)
     np.testing.assert_allclose(noise.rectified().f(t), -1 / (1 - t), rtol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import config_dict
 
 from configs import activations_mlp, realnvp_toy2d, reflow_digits, reflow_toy2d
-from research import checkpoint, data, experiment, oracle, reflow, results, sampler_table, sampling
+from research import checkpoint, data, experiment, noise, oracle, reflow, results, sampler_table, sampling
 from research.contracts import Model
 from research.data import pairs
 from research.errors import UserError
@@ -100,6 +100,17 @@ def test_the_config_of_a_round_differs_where_it_says():
     assert changed == {name: value for name, value in wanted.items() if value != old[name]}
     student = reflow.student_config(config, "p", 2)
     assert (student.model.time_density, student.model.num_steps, student.sampler.num_steps) == ("steps", 2, 2)
+
+
+def test_a_student_is_sampled_at_the_times_it_knows():
+    config = reflow_toy2d.get_config()
+    config.model.interpolant = "vp"  # of the first round, whose times may be any
+    config.sampler.update({"name": "heun", "spacing": "quadratic", "end": 0.0})
+    found = reflow.student_config(config, "p", 4).sampler
+    assert found.name == "euler" and (found.spacing, found.end) == ("uniform", None)
+    np.testing.assert_allclose(
+        noise.times(noise.rectified(), found.num_steps, found.spacing, found.end), np.arange(4, -1, -1) / 4
+    )
 
 
 def test_pairs_are_joined_by_lines():

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageOps
 
-from research.data.source import Dataset, Source, holdout
+from research.data.source import Dataset, Source, holdout, shuffled
 from research.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -18,7 +18,8 @@ def load(config):
     """The Dataset of x uint8 [S, S, 3], S = `config.image_size`: images centre-cropped to a square and resized.
 
     `config.dir` has train/ and test/, or is one folder of which a tenth is held out by `config.seed`; in each, either
-    a folder per class or images alone. Raises UserError for folders without images, and later for an unreadable file.
+    a folder per class or images alone. Their order is one of `config.seed`. Raises UserError for folders without
+    images, and later for an unreadable file.
     """
     top, side = pathlib.Path(config.dir).expanduser(), config.image_size
     if side < 1:
@@ -31,7 +32,7 @@ def load(config):
         paths, labels = _scan(top, classes)
         parts = [(paths[i], labels[i]) for i in holdout(len(paths), config.seed, top)]
     pool = concurrent.futures.ThreadPoolExecutor(THREADS)
-    sources = [_source(*part, side, pool, bool(classes)) for part in parts]
+    sources = [shuffled(_source(*part, side, pool, bool(classes)), config.seed) for part in parts]
     return Dataset(*sources, (side, side, 3), len(classes) or None, 256)
 
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from research.data.source import Dataset, from_arrays, holdout
+from research.data.source import Dataset, from_arrays, holdout, shuffled
 from research.errors import UserError
 
 
@@ -14,7 +14,8 @@ def load(config):
     """The Dataset of an .npz: `config.dir` is the file, or a folder with data.npz.
 
     It holds train_x and test_x [N, ...], or x, of which a tenth is held out by `config.seed`; labels are optional, in
-    train_y and test_y, or y, integers from 0. uint8 has 256 levels, floats are continuous.
+    train_y and test_y, or y, integers from 0. uint8 has 256 levels, floats are continuous. Rows that lie sorted by
+    their labels are put in an order of `config.seed`.
     Raises UserError that names the array that is missing or wrong.
     """
     path = pathlib.Path(config.dir).expanduser()
@@ -33,7 +34,13 @@ def load(config):
         raise UserError(f"{path} has labels for one of train_x and test_x; give both train_y and test_y, or neither.")
     classes = None if y[0] is None else int(max(y[0].max(), y[1].max())) + 1
     levels = 256 if x[0].dtype == np.uint8 else None
-    return Dataset(from_arrays(x[0], y[0]), from_arrays(x[1], y[1]), x[0].shape[1:], classes, levels)
+    sources = [_source(*part, config.seed) for part in zip(x, y)]
+    return Dataset(*sources, x[0].shape[1:], classes, levels)
+
+
+def _source(x, y, seed):
+    source = from_arrays(x, y)
+    return source if y is None or (np.diff(y) < 0).any() else shuffled(source, seed)
 
 
 def read(path, names=()):

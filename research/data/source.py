@@ -67,6 +67,12 @@ def chain(first, then):
     return Source(first.size + then.size, gather)
 
 
+def shuffled(source, seed):
+    """A Source of the same examples in a random order: of rows sorted by class, the first would be of few classes."""
+    order = np.random.default_rng(seed).permutation(source.size)
+    return source._replace(gather=lambda indices: source.gather(order[indices]))
+
+
 def holdout(n, seed, where):
     """(train indices, test indices) of n examples: a tenth, at least one, is held out at random.
 

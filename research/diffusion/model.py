@@ -12,7 +12,7 @@ from research.contracts import Model
 from research.diffusion.denoiser import Parts
 from research.diffusion.loss import loss
 from research.diffusion.sampling import field_of, sample
-from research.encoding import decode, encode, labels
+from research.encoding import decode, encode
 from research.errors import UserError
 from research.nets import build
 
@@ -74,12 +74,12 @@ def log_prob(parts, params, key, x, condition=None, *, num_probes=1, rtol=None, 
     """LogProb of x [B, ...] as stored; the trace is exact up to 16 dimensions, beyond by num_probes probes.
 
     By the probability flow integers get one uniform draw each: their nats are, on average, a lower bound of log P(x).
-    Raises UserError for examples of another shape.
+    Raises UserError for examples of another shape, and without the condition of a model that never trained without.
     """
     if x.shape[1:] != parts.shape:
         raise UserError(f"this model is of examples of shape {parts.shape}, not {x.shape[1:]}")
     key_u, key_probe = jax.random.split(key)
-    field = parts.field(params, labels(condition, len(x), parts.num_classes))
+    field = field_of(parts, params, len(x), condition, guidance=1.0)
     if parts.denoiser.log_prob:
         found = parts.denoiser.log_prob(field, parts.enter(params, x, 0.5), key_probe)
     else:

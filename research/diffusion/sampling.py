@@ -98,12 +98,23 @@ def _guided(parts, params, condition, n, guidance, interval):
     defaults, dropped = parts.config.sampler, parts.config.model.label_dropout
     if condition is not None and is_known(dropped) and dropped >= 1:
         raise UserError("this model was trained without classes (model.label_dropout is 1): leave the condition out")
+    told = parts.num_classes and is_known(dropped) and dropped == 0  # always, so what it says untold means nothing
+    if told and condition is None:
+        raise UserError(
+            "this model was trained with classes alone (model.label_dropout is 0): give it a condition, as "
+            "sampler.balanced=True does"
+        )
     scale = defaults.guidance if guidance is None else guidance
     field = parts.field(params, labels(condition, n, parts.num_classes))
     if is_known(scale) and float(scale) == 1:
         return field, 1
     if not parts.num_classes:
         raise UserError(f"guidance={scale} needs a model with classes (config.data.num_classes)")
+    if told:
+        raise UserError(
+            f"guidance={scale} needs a model that was also trained without classes, and model.label_dropout is 0: take "
+            "guidance=1"
+        )
     if condition is None and guidance is not None:
         raise UserError(f"guidance={scale} needs a condition: the class to guide to")
     if condition is None:

@@ -20,10 +20,14 @@ def rectified():
 
 def trigonometric():
     """A quarter of a circle, x_t = cos(pi t / 2) x0 + sin(pi t / 2) eps (Albergo & Vanden-Eijnden 2023)."""
+
+    def alpha(t):  # the cosine, 0 at t = 1 to the bit
+        return jnp.sin(np.pi / 2 * (1 - t))
+
     return Process(
-        log_alpha=lambda t: jnp.log(jnp.cos(np.pi / 2 * t)),
+        log_alpha=lambda t: jnp.log(alpha(t)),
         variance=lambda t: jnp.sin(np.pi / 2 * t) ** 2,
-        exact_alpha=lambda t: jnp.sin(np.pi / 2 * (1 - t)),  # 0 at t = 1 to the bit
+        exact_alpha=alpha,
         exact_sigma=lambda t: jnp.sin(np.pi / 2 * t),
         exact_time=lambda log_snr: 2 / np.pi * jnp.arctan(jnp.exp(-log_snr / 2)),
     )

@@ -3,10 +3,11 @@
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research import samplers
 from research.contracts import Samples
-from research.errors import UserError
+from research.errors import UserError, is_known
 from research.samplers.diffrax import finished
 from research.samplers.euler_maruyama import check, drift
 
@@ -50,6 +51,7 @@ def sample(
     if adaptive and solver == "euler":
         raise UserError("euler has no error estimate to be adaptive by: give solver='heun' or 'shark'")
     check(noise, times, lam)
+    times = np.unique(times)[::-1] if is_known(times) else times  # a grid that ends at step 1 stops there twice
     times = samplers.falling(times, x.dtype)
     start, stops = times[0], times[0] - times
     span, steps = stops[-1], len(times) - 1

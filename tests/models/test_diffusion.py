@@ -305,6 +305,16 @@ MISTAKES = {
         {"num_classes": 3, "model__label_dropout": 1.0},
         {"condition": 1},
     ),
+    "trained with classes alone .model.label_dropout is 0.": (
+        "edm",
+        {"num_classes": 3, "model__label_dropout": 0.0},
+        {},
+    ),
+    "guidance=3.0 needs a model that was also trained without classes": (
+        "edm",
+        {"num_classes": 3, "model__label_dropout": 0.0},
+        {"condition": 1, "guidance": 3.0},
+    ),
     "infinite noise at t = 1.0": ("rectified_flow", {}, {"sampler": "euler_maruyama"}),
     "num_steps=0": ("ddpm", {}, {"num_steps": 0, "sampler": "ddim"}),
     "eta": ("ddpm", {}, {"sampler": "ddim", "eta": 1.5}),
@@ -322,6 +332,15 @@ def test_mistakes_in_sampling(message):
     params = model.init(KEYS[0], {"x": jnp.zeros((1, 1))})
     with pytest.raises(UserError, match=message):
         model.sample(params, KEYS[0], 2, **options)
+
+
+def test_a_density_without_classes_is_of_a_model_that_knows_some():
+    model, x, classes = build("edm", num_classes=3, model__label_dropout=0.0), jnp.zeros((2, 1)), jnp.array([0, 2])
+    params = model.init(KEYS[0], {"x": x})
+    with pytest.raises(UserError, match="trained with classes alone"):
+        jax.eval_shape(model.log_prob, params, KEYS[0], x)
+    jax.eval_shape(model.log_prob, params, KEYS[0], x, classes)
+    jax.eval_shape(build("edm", num_classes=3).log_prob, params, KEYS[0], x)
 
 
 WRONG = {

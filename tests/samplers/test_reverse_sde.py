@@ -70,6 +70,17 @@ def test_without_noise_it_is_the_probability_flow():
     np.testing.assert_allclose(got.x, GAUSSIAN.flow_map(X[:8], 1.0, 0.1, PROCESS), atol=2e-3)
 
 
+def test_a_last_step_that_stands_still_is_left_out():
+    # As a grid of T steps that ends at step 1 has it.
+    process = noise.discrete(noise.alpha_bar(num_steps=5, beta_start=0.1, beta_end=0.6))
+    field, times = GAUSSIAN.field(process), noise.times(process, 5, end=1 / 5)
+    assert times[-1] == times[-2]
+    draw = jax.jit(lambda key: [sample(field, process, X, t, key, solver="heun") for t in (times, times[:-1])])
+    twice, once = draw(jax.random.key(1))
+    np.testing.assert_array_equal(twice.x, once.x)
+    assert jnp.isfinite(twice.x).all() and twice.nfe == once.nfe
+
+
 def test_mistakes_are_said():
     with pytest.raises(UserError, match=r"solver='rk45'.*euler, heun, shark"):
         draw(solver="rk45")

@@ -101,6 +101,20 @@ def test_draws_with_the_right_moments_for_images_under_jit_and_vmap(name):
     np.testing.assert_array_equal(got.trajectory[:, -1], got.x)
 
 
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "jump"])
+@pytest.mark.parametrize("process", [PROCESS, noise.trigonometric()], ids=["line", "circle"])
+def test_paths_without_signal_at_t_1_are_sampled_from_there(name, process):
+    x = jax.random.normal(jax.random.key(0), (2000, 1))
+    field = oracle.gaussian_mixture([1.0], [[1.0]], [0.5]).field(process)
+    draw = jax.jit(lambda key: run(name, x, 50, field, process, key=key, **SAMPLERS[name]).x)
+    if name in ("euler_maruyama", "reverse_sde"):
+        with pytest.raises(UserError, match="infinite noise at t = 1.0"):
+            draw(jax.random.key(1))
+        return
+    got = draw(jax.random.key(1))
+    assert abs(got.mean() - 1) < 0.05 and abs(got.std() - 0.5) < 0.06
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_trajectory_is_asked_for_and_changes_nothing_else(name):
     x, options = jnp.array([[0.5], [-1.0]]), {"start": 0.9, "key": jax.random.key(0)}
