@@ -30,7 +30,7 @@ def names_of(x, names=None, weight=None):
     """
     if _is_path(x):
         return tuple(names or (name for name in _files(x)[0].schema_arrow.names if name != weight))
-    if not hasattr(x, "iloc"):
+    if not _is_frame(x):
         return None if names is None else tuple(names)
     found = tuple(str(name) for name in x.columns)
     if names and len(found) != len(names):
@@ -79,7 +79,7 @@ def _parts(x, names, weight):
         for part in x:
             part, w = part if isinstance(part, tuple) else (part, None)
             yield _array(part), w
-    elif hasattr(x, "iloc"):
+    elif _is_frame(x):
         yield [_series(x.iloc[:, i]) for i in range(len(x.columns))], weight
     else:
         yield _array(x), weight
@@ -147,6 +147,10 @@ def weights(weight, rows, start=0):
     if bad.any():
         raise UserError(f"the weight of row {start + bad.argmax()} is {weight[bad.argmax()]}; it must be 0 or more.")
     return weight
+
+
+def _is_frame(x):
+    return hasattr(x, "iloc") and hasattr(x, "columns")  # a series has no columns, and other tables no iloc
 
 
 def _is_path(x):

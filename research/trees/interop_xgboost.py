@@ -145,7 +145,8 @@ def from_xgboost(model):
         feature_names = tuple(learner["feature_names"]) or None
         if booster["name"] == "gblinear":
             weights = jnp.asarray(booster["model"]["weights"], jnp.float32).reshape(-1, outputs)
-            return fit_linear.Model(linear.Linear(weights[:-1], weights[-1] + start), objective, feature_names)
+            bias = weights[-1] + start[0]  # XGBoost 3.2 adds the first one to all outputs
+            return fit_linear.Model(linear.Linear(weights[:-1], bias), objective, feature_names)
         if booster["name"] not in ("gbtree", "dart"):
             raise UserError(f"the XGBoost model is {booster['name']}; known are gbtree, dart and gblinear.")
         scale = booster.get("weight_drop")

@@ -50,6 +50,11 @@ def numbers(x, known):
     return x
 
 
+def is_missing(value):
+    """Whether a value is None, NaN or what pandas has for one that is not there."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+
+
 def _place(column, names, size):
     if isinstance(column, str):
         if column not in (names or ()):
@@ -92,7 +97,7 @@ def _is_word(value):
 def _word(value):
     if isinstance(value, str):
         return value
-    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+    if is_missing(value):
         return None
     if int(value) != value:
         raise ValueError

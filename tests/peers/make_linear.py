@@ -1,4 +1,4 @@
-"""Writes linear.json: the weights that XGBoost's gblinear finds on small tables.
+"""Writes linear.json: the weights that XGBoost's gblinear finds on small tables, and files with starts it estimates.
 
 python -m tests.peers.make_linear, by hand, where xgboost is installed. No test imports this file.
 """
@@ -20,6 +20,10 @@ CASES = {  # table and parameters
     "logistic": ("breast_cancer", {"objective": "binary:logistic", "lambda": 0.01, "alpha": 0.02}),
     "classes": ("wine", {"objective": "multi:softprob", "num_class": 3, "lambda": 0.01}),
 }
+FILES = {  # the same, for a few rounds
+    "classes": ("wine", {"objective": "multi:softprob", "num_class": 3, "lambda": 0.01}),
+    "outputs": ("friedman_outputs", {"lambda": 0.01}),
+}
 SAME = {"booster": "gblinear", "updater": "coord_descent", "feature_selector": "cyclic", "nthread": 1}
 
 
@@ -36,11 +40,22 @@ def case(table, params):
     return {"table": table, "params": params, "weights": digits[:-1], "bias": digits[-1]}
 
 
+def saved(table, params):
+    """A file, after 5 rounds, and its raw predictions of some rows."""
+    x, y, _ = tables.load(table)
+    rows = xgboost.DMatrix(tables.standardized(x), y)
+    model = xgboost.train(SAME | params, rows, 5)
+    predictions = [float(f"{value:.9g}") for value in model.predict(rows, output_margin=True)[:20].ravel()]
+    return {"table": table, "model": json.loads(bytes(model.save_raw("json"))), "predictions": predictions}
+
+
 def main():
     """Writes the file beside this one."""
     kept = {name: case(*spec) for name, spec in CASES.items()}
+    files = {name: saved(*spec) for name, spec in FILES.items()}
     path = pathlib.Path(__file__).with_name("linear.json")
-    path.write_text(json.dumps({"version": xgboost.__version__, "rounds": ROUNDS, "cases": kept}) + "\n")
+    found = {"version": xgboost.__version__, "rounds": ROUNDS, "cases": kept, "files": files}
+    path.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def test_what_is_missing_lies_below_all_numbers():
 
 NONE = Weak(lambda key, x, y, w: y[0], lambda params, x: jnp.zeros(len(x), jnp.int32) + params)
 HOLE = np.where(np.arange(13) == 2, np.nan, WINE[0])
+TWICE = np.ones((2, 178))
 MISTAKES = {
     "n_estimators == 0, must be >= 1": lambda: AdaBoostClassifier(n_estimators=0).fit(*CANCER),
     "learning_rate == 0.0, must be > 0": lambda: AdaBoostRegressor(learning_rate=0.0).fit(*CANCER),
@@ -118,6 +119,10 @@ MISTAKES = {
     "values are missing": lambda: AdaBoostClassifier(NONE).fit(HOLE, WINE[1]),
     "resample is neither True nor False": lambda: AdaBoostRegressor(resample="yes").fit(*WINE),
     r"an array \[50, 178\] of how often": lambda: AdaBoostRegressor(resample=np.ones((2, 178))).fit(*WINE),
+    "resample is neither True nor False; give": lambda: AdaBoostClassifier(n_estimators=2, resample=TWICE).fit(*WINE),
+    "0 for all rows in stage 1": lambda: AdaBoostRegressor(n_estimators=2, resample=TWICE * [[1], [0]]).fit(*WINE),
+    "resample is negative.* in stage 0": lambda: AdaBoostRegressor(n_estimators=2, resample=-TWICE).fit(*WINE),
+    "not finite.* in stage 0": lambda: AdaBoostRegressor(n_estimators=2, resample=TWICE * np.nan).fit(*WINE),
     r"178 rows and y the shape \[1\]": lambda: AdaBoostClassifier(n_estimators=1).fit(*WINE).margins(WINE[0], [1]),
     "labels that are not among": lambda: AdaBoostClassifier(n_estimators=1).fit(*WINE).margins(*[WINE[0], WINE[1] + 1]),
 }

@@ -174,6 +174,44 @@ def test_rows_that_cannot_be_predicted(name):
         predict(table({name: x[:0] for name, x in COLUMNS.items()}))
 
 
+@pytest.mark.parametrize("name", ["ObliviousBoostingRegressor", "CatBoostingRegressor", "RandomForestRegressor"])
+def test_frames_that_cannot_be_predicted_or_watched(name):
+    pandas = pytest.importorskip("pandas")
+    frame, model = pandas.DataFrame(COLUMNS), getattr(estimators, name)(n_estimators=3, max_depth=2)
+    bad = [(pandas.DataFrame(columns), message.partition("|")[0]) for columns, message in PREDICTED.values()]
+    for x, message in [*bad, (frame[:0], "the table has no rows")]:
+        with pytest.raises(UserError, match=message):
+            model.fit(frame, Y).predict(x)
+        if "Boosting" in name:
+            with pytest.raises(UserError, match=message):
+                model.fit(frame, Y, eval_set=(x, Y))
+    for use in (lambda series: model.fit(series, Y), lambda series: model.fit(X, Y).predict(series)):
+        with pytest.raises(UserError, match=r"the table has shape \[20\]"):
+            use(frame["a"])
+
+
+@pytest.mark.parametrize("name", ["ObliviousBoostingClassifier", "RandomForestClassifier"])
+@pytest.mark.parametrize("missing", ["None", "nan", "<NA>"])
+def test_words_among_which_a_label_is_missing(missing, name):
+    y = np.array(["no", "yes"], object)[LABELS]
+    y[4] = {"None": None, "nan": np.nan}[missing] if missing != "<NA>" else pytest.importorskip("pandas").NA
+    for labels in (y, y.tolist(), y[:, None]):
+        with pytest.raises(UserError, match=f"y is {missing} in row 4; give the row a label"):
+            estimator(name)(X, labels)
+
+
+class Words(list):
+    """Labels whose dtype is none of numpy's."""
+
+    dtype = "String"
+
+
+@pytest.mark.parametrize("name", ["ObliviousBoostingClassifier", "AdaBoostClassifier"])
+def test_labels_may_have_a_dtype_of_their_own(name):
+    y = np.where(LABELS, "yes", "no").tolist()
+    np.testing.assert_array_equal(estimator(name)(X, Words(y)), estimator(name)(X, y))
+
+
 @pytest.mark.parametrize("family", NUMBERS)
 def test_little_to_learn_from_is_answered_rightly(family):
     run = NUMBERS[family]

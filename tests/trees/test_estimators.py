@@ -161,6 +161,23 @@ def test_early_stopping_watches_the_eval_set():
     assert len(some.ensemble_.feature) < 20
 
 
+def test_labels_of_an_eval_set_may_be_a_column():
+    forms = LABELS[3], LABELS[3][:, None], LABELS[3].tolist()
+    flat, *others = (classifier().fit(X, LABELS[3], eval_set=(X, y)).evals_result_ for y in forms)
+    assert others == [flat, flat]
+
+
+def test_what_was_watched_is_of_the_last_fit(tmp_path):
+    watched = ("evals_result_", "best_iteration_", "best_score_")
+    model = regressor(early_stopping=3).fit(X, Y, eval_set=(X, Y))
+    assert all(hasattr(model, name) for name in watched)
+    model.save_model(tmp_path / "model.json")
+    model.load_model(tmp_path / "model.json")
+    assert not any(hasattr(model, name) for name in watched)
+    model.fit(X, Y, eval_set=(X, Y)).set_params(early_stopping=0).fit(X, Y)
+    assert model.evals_result_ == {} and not any(hasattr(model, name) for name in watched[1:])
+
+
 def test_random_state():
     one, same, other = (
         regressor(subsample=0.5, colsample_bytree=0.5, random_state=seed).fit(X, Y).predict(X) for seed in (1, 1, 2)
@@ -225,6 +242,7 @@ MISTAKES = {
     "no row of class no has a positive weight": lambda: classifier().fit(X, LABELS[2], LABELS[2] == "yes"),
     "y has 1 class": lambda: classifier().fit(X, np.zeros(300)),
     "the label 'maybe' of the eval_set": lambda: classifier().fit(X, LABELS[2], eval_set=(X[:1], ["maybe"])),
+    r"array of shape \(300, 2\)": lambda: classifier().fit(X, LABELS[2], eval_set=(X, np.stack([LABELS[2]] * 2, 1))),
     "needs an eval_set": lambda: regressor(early_stopping=3).fit(X, Y),
     "the format is 'catboost'; did you mean": lambda: regressor().load_model("no.json", "catboost"),
     "no.json cannot be read as JSON": lambda: regressor().load_model("no.json"),

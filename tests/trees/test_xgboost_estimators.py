@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from research import trees
-from research.trees import objectives
+from research.trees import fit_linear, interop_xgboost, objectives
 from research.trees.estimators import XGBoostClassifier, XGBoostRegressor
 from tests.peers import tables
 
-PEER = json.loads((pathlib.Path(__file__).parents[1] / "peers" / "estimators_xgboost.json").read_text())["cases"]
+PEERS = pathlib.Path(__file__).parents[1] / "peers"
+PEER = json.loads((PEERS / "estimators_xgboost.json").read_text())["cases"]
+LINEAR = json.loads((PEERS / "linear.json").read_text())["files"]
 RNG = np.random.default_rng(0)
 X = RNG.random((200, 4)).astype(np.float32)
 Y = (4 * X[:, 0] + np.sin(6 * X[:, 1])).astype(np.float32)
@@ -119,9 +121,22 @@ def test_linear_functions(tmp_path):
     assert not hasattr(small().fit(X, y), "coef_")
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_functions_of_several_outputs_are_xgboosts(name):
+    """Read from its file, and fitted anew: all start from the estimate for the first."""
+    kept, kind = LINEAR[name], XGBoostClassifier if name == "classes" else XGBoostRegressor
+    x, y, _ = tables.load(kept["table"])
+    x, theirs = tables.standardized(x), np.array(kept["predictions"])
+    found = fit_linear.predict_raw(interop_xgboost.from_xgboost(kept["model"]), x[:20])
+    np.testing.assert_allclose(found.ravel(), theirs, atol=1e-5)
+    model = kind(booster="gblinear", n_estimators=5, learning_rate=0.5, reg_lambda=0.01).fit(x, y)
+    np.testing.assert_allclose(model._raw(x[:20]).ravel(), theirs, atol=1e-4)
+
+
 SAVED = {  # objective: its parameter
     name: {}
-    for name in (None, "reg:absoluteerror", "reg:squaredlogerror", "reg:logistic", "binary:logitraw", "reg:gamma")
+    for name in (None, "reg:absoluteerror", "reg:squaredlogerror", "reg:logistic", "reg:gamma")
+    + ("binary:logistic", "binary:logitraw")
 } | {
     "count:poisson": {"max_delta_step": 0.2},
     "reg:tweedie": {"tweedie_variance_power": 1.3},
@@ -133,7 +148,8 @@ SAVED = {  # objective: its parameter
 @pytest.mark.parametrize("objective", SAVED)
 def test_a_saved_model_predicts_the_same(tmp_path, objective):
     kind = XGBoostClassifier if objective == "binary:logitraw" else XGBoostRegressor
-    y = LABEL if objective == "binary:logitraw" else X[:, 0] if objective == "reg:logistic" else Y + 2
+    special = {"binary:logitraw": LABEL, "binary:logistic": np.float32(Y > 2), "reg:logistic": X[:, 0]}
+    y = special.get(objective, Y + 2)
     model = small(kind, objective=objective, **SAVED[objective]).fit(X, y)
     model.save_model(tmp_path / "model.json")
     saved = json.loads((tmp_path / "model.json").read_text())["learner"]["objective"]["name"]

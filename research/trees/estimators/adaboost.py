@@ -59,9 +59,15 @@ class _AdaBoost(plain.Plain):
         if isinstance(self.resample, bool):
             return None
         shape, given = (self.n_estimators, rows), np.asarray(self.resample)
-        if given.shape != shape or given.dtype.kind not in "iuf":
-            third = f", or of a regressor an array {list(shape)} of how often each stage draws each row"
+        if not self._numeric or given.shape != shape or given.dtype.kind not in "iuf":
+            third = f", or an array {list(shape)} of how often each stage draws each row" if self._numeric else ""
             raise UserError(f"resample is neither True nor False{third}; give one of these.")
+        bad = ~((given >= 0) & np.isfinite(given)).all(axis=1) | ~given.any(axis=1)
+        if bad.any():
+            stage = bad.argmax()
+            raise UserError(
+                f"resample is negative, not finite or 0 for all rows in stage {stage}; give how often each is drawn."
+            )
         return given
 
     def _read(self, X):

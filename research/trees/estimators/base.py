@@ -9,12 +9,12 @@ import types
 import jax
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from research.atomic import replacing
 from research.errors import UserError
-from research.trees import blocks, explain, fitting, objectives, prediction, watching
+from research.trees import blocks, explain, fitting, objectives, prediction, watching, words
 from research.trees.estimators import formats
 
 WHOLE, REAL = numbers.Integral, numbers.Real
@@ -30,6 +30,7 @@ RANGES = {  # of parameters, as `check` takes them
     "border_count": (WHOLE, 1, None, "left"),
 }
 ROWS = dict(dtype=np.float32, ensure_all_finite="allow-nan")  # of validate_data
+WATCHED = "evals_result_", "best_iteration_", "best_score_"  # what a fit with an eval_set knows
 
 
 class ParameterError(UserError, ValueError):
@@ -81,6 +82,17 @@ def located(x, y=None, weight=None, names=None):
         raise
 
 
+def numbers_of(y, numeric):
+    """y where it is numbers, or should be; None for labels. Raises ParameterError where a label is missing."""
+    kind = getattr(getattr(y, "dtype", None), "kind", "O")  # not all that have a dtype have numpy's
+    if numeric or kind == "f" or y is None:
+        return y
+    for row, label in enumerate(column_or_1d(y, dtype=object) if kind == "O" else ()):
+        if words.is_missing(label):
+            raise ParameterError(f"y is {label} in row {row}; give the row a label, or leave it out.")
+    return None
+
+
 class Boosting(BaseEstimator):
     """loss: "auto", an objective's name, with options such as "quantile:alpha=0.8", or of a regressor one that
     objectives.from_loss made. borders: a kind of binning.find, or a list of arrays, one a feature. leaf_method "auto":
@@ -95,8 +107,7 @@ class Boosting(BaseEstimator):
         list of pairs, of which the last one is watched.
         """
         check(self, RANGES | self._ranges)
-        numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
-        with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
+        with located(X, numbers_of(y, self._numeric), None if np.isscalar(sample_weight) else sample_weight):
             several = self._several and getattr(y, "ndim", 1) > 1 and y.shape[1] > 1
             X, y = validate_data(self, X, y, y_numeric=self._numeric, multi_output=several, **ROWS)
             if sample_weight is not None:
@@ -107,7 +118,7 @@ class Boosting(BaseEstimator):
             key = jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
             rest = dict(key=key, sample_weight=sample_weight, eval_set=held or None)
             found = self._grow(self._filled(X), self._targets(y), objective, **rest)
-        vars(self).pop("best_iteration_", None)
+        self._forget(*WATCHED)
         self.evals_result_ = {f"validation_{i}": values for i, values in enumerate(found.evals)}
         if found.best is not None:
             self.best_iteration_ = found.best
@@ -159,7 +170,7 @@ class Boosting(BaseEstimator):
             return explain.importances(self.ensemble_)
 
     def _rows(self, X):
-        with located(X, names=getattr(self, "feature_names_in_", None)):
+        with located(X, names=self._names()):
             return self._filled(validate_data(self, X, reset=False, **ROWS))
 
     def _raw(self, X):
@@ -208,10 +219,14 @@ class Boosting(BaseEstimator):
     def _known(self, columns, names):
         """self, fitted to so many columns, with names or None."""
         self.n_features_in_ = columns
-        vars(self).pop("feature_names_in_", None)
+        self._forget("feature_names_in_", *WATCHED)
         if names:
             self.feature_names_in_ = np.array(names, object)
         return self
+
+    def _forget(self, *names):
+        for name in names:
+            vars(self).pop(name, None)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

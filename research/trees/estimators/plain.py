@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from research.errors import UserError, nearest
 from research.trees import cart
-from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, check, located
+from research.trees.estimators.base import REAL, ROWS, WHOLE, as_value_errors, check, located, numbers_of
 from research.trees.impurity import CRITERIA
 
 RANGES = {  # see base.check; parameters that may be shares of rows or features are looked at in `options`
@@ -31,8 +31,7 @@ class Plain(BaseEstimator):
     def _given(self, X, y, sample_weight=None):
         """(X [N, F] f32, y [N] f32 or places among `classes_`, weights [N] or None), of what `fit` was given."""
         check(self, self._ranges)
-        numeric = self._numeric or getattr(y, "dtype", np.dtype(object)).kind == "f"
-        with located(X, y if numeric else None, None if np.isscalar(sample_weight) else sample_weight):
+        with located(X, numbers_of(y, self._numeric), None if np.isscalar(sample_weight) else sample_weight):
             X, y = validate_data(self, X, y, y_numeric=self._numeric, **ROWS)
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
@@ -40,7 +39,7 @@ class Plain(BaseEstimator):
             return X, *self._encoded(y, sample_weight)
 
     def _rows(self, X):
-        with located(X, names=getattr(self, "feature_names_in_", None)):
+        with located(X, names=self._names()):
             return validate_data(self, X, reset=False, **ROWS)
 
     def _names(self):

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from research.errors import UserError, nearest
@@ -14,7 +15,7 @@ OF_CLASSES = ("logistic", "softmax", "exponential")
 class Regression(RegressorMixin):
     """Predicts a number; loss "auto" is the squared error."""
 
-    _numeric = True
+    _numeric, _refused = True, OF_CLASSES  # losses of files
 
     def _start(self, y, weight):
         """The objective, or its name."""
@@ -31,7 +32,7 @@ class Regression(RegressorMixin):
         return self._link(raw)
 
     def _loaded(self, of, labels):
-        if (len(of.start) > 1 and of.loss_name != "multi_squared") or of.loss_name in OF_CLASSES:
+        if (len(of.start) > 1 and of.loss_name != "multi_squared") or of.loss_name in self._refused:
             raise UserError(f"the file holds {of.objective} trees with {len(of.start)} outputs; no regressor has them.")
         return of
 
@@ -66,7 +67,7 @@ class Classification(ClassifierMixin):
 
     def _targets(self, y):
         """Places among `classes_`."""
-        y = np.asarray(y)
+        y = column_or_1d(y)
         for label in set(y.tolist()) - set(self.classes_.tolist()):
             raise UserError(f"the label {label!r} of the eval_set is not among those of y; leave its rows out.")
         return np.searchsorted(self.classes_, y)

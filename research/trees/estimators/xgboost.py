@@ -168,6 +168,8 @@ class _XGBoost(Boosting):
         options = linear.Options(float(self.learning_rate), float(self.reg_lambda), float(self.reg_alpha))
         rest |= {"metrics": self._metrics(objective), "patience": self.early_stopping_rounds or 0}
         del rest["key"]
+        if objective.outputs > 1 and objective is not self.objective:
+            objective = _level(objective)
         found = fit_linear.run(X, y, objective, options, self.n_estimators, **rest)
         self.ensemble_ = found.of._replace(names=self._names())
         return found
@@ -213,7 +215,7 @@ class _XGBoost(Boosting):
 
 class XGBoostRegressor(Regression, _XGBoost):
     __doc__ = f"Predicts a number, or several: y may be [N, K]. {_XGBoost.__doc__}"
-    _several = True
+    _several, _refused = True, ("softmax", "exponential")  # "binary:logistic" may be of numbers
 
     def _start(self, y, weight):
         if self.scale_pos_weight != 1:
@@ -275,6 +277,16 @@ def _scaled(objective, scale):
         return objective.gradients(score, y, of_label if w is None else of_label * w)
 
     return objective._replace(gradients=gradients)
+
+
+@functools.cache
+def _level(objective):
+    """The objective whose outputs all start from the score of the first, as those of XGBoost's linear functions do."""
+
+    def start(y, w=None):
+        return jnp.broadcast_to(objective.start(y, w)[:1], objective.outputs)
+
+    return objective._replace(start=start)
 
 
 def _of_scores(measure, link, score, y):
