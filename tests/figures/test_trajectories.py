@@ -60,7 +60,7 @@ def changed(first, path, **fields):
 
 def write_pairs(folder, **arrays):
     folder.mkdir()
-    workdir.write_json(folder / "identity.json", {"num_samples": len(arrays["x"])})
+    workdir.write_json(folder / "identity.json", {"num_samples": len(arrays["x"]), "batch": len(arrays["x"])})
     np.savez(folder / "00000.npz", **arrays, nfe=4.0)
 
 
