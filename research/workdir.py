@@ -16,7 +16,7 @@ from research.errors import UserError
 
 # What a restart may change: where it runs and how it is laid out, not what it computes.
 FREE = ("mesh", "data.dir", "data.pairs", "model.unroll", "model.remat", "reflow")
-FREE += ("net.dit.unroll", "net.dit.attention", "metrics", "train.keep_best")
+FREE += ("net.dit.unroll", "net.dit.attention", "metrics")
 
 
 def write_json(path, value):

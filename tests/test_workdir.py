@@ -54,7 +54,7 @@ def test_another_config_is_refused_and_changes_nothing(tmp_path):
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(UserError, match=r"train.num_steps is 7 there, 8 here; choose another"):
         workdir.open_for(tmp_path, config(num_steps=8))
-    with pytest.raises(UserError, match=r"\(and 1 more\)"):
+    with pytest.raises(UserError, match=r"\(and 2 more\)"):
         workdir.open_for(tmp_path, config(num_steps=8, log_every=1, eval_every=1, keep_last=1, keep_best="x"))
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
