@@ -45,8 +45,8 @@ def main():
         raise UserError("--sql asks a sweep's report; add --report.")
     if uri.local(where) is None and not REPORT.value and (DRY_RUN.value or BACKEND.value not in HERE):
         raise UserError(f"--workdir={where} is a URI, which {' and '.join(HERE)} serve, and no dry run: name a folder.")
-    apart = {"without": ("checkpoints",), "beside": True} if REPORT.value else {}
-    with staging.folder(where, **apart) as path:
+    without = ("checkpoints",) if REPORT.value else ()
+    with staging.folder(where, without=without, beside=REPORT.value) as path:
         report(path) if REPORT.value else start(path)
 
 

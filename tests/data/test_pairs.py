@@ -31,7 +31,6 @@ def kept(request, monkeypatch):
     """Where the pairs of a test are, as if those on disk were too many to be read at once."""
     if request.param == "on disk":
         monkeypatch.setattr(pairs, "IN_MEMORY", 0)
-    return request.param
 
 
 @pytest.mark.usefixtures("kept")
@@ -62,8 +61,7 @@ def test_pairs_of_two_sets_are_partners(tmp_path):
 
 @pytest.mark.usefixtures("kept")
 def test_shards_that_lie_beyond_the_count_are_not_read(tmp_path):
-    remove_last = write(tmp_path, count=80) / "00002.npz"
-    remove_last.unlink()
+    (write(tmp_path, count=80) / "00002.npz").unlink()
     train, held = pairs.load(tmp_path, (2,))
     assert (train.size, held.size) == (72, 8)
     np.testing.assert_array_equal(held.gather(np.arange(8))["x"][:, 0], np.arange(72, 80))

@@ -131,14 +131,14 @@ def test_half_of_the_trials_stop_at_each_step(arguments, tmp_path):
     assert "the same again" in call("sweep", *arguments, "--halving=3").stderr
 
 
-def test_a_halved_sweep_goes_on_and_leaves_those_that_stopped(arguments, tmp_path, monkeypatch):
+def test_a_halved_sweep_goes_on_and_leaves_those_that_stopped(arguments, tmp_path):
     """Asked to stop between the first half and the end, the same command goes on from the steps that are saved."""
     one = [*arguments, "--halving=2", "--config.train.checkpoint_every=1"]
     file = tmp_path / "trees.py"
     whole = call("sweep", *one)
     assert whole.returncode == 0, whole.stderr
     shutil.move(tmp_path / "all", tmp_path / "whole")
-    stop = "import os, signal\nfrom research import loop, one_program\nreal = one_program.checkpoint.save\n"
+    stop = "import os, signal\nfrom research import one_program\nreal = one_program.checkpoint.save\n"
     stop += "def save(manager, step, *rest):\n    real(manager, step, *rest)\n"
     stop += "    step == 3 and os.kill(os.getpid(), signal.SIGTERM)\none_program.checkpoint.save = save\n"
     file.write_text(stop + FILE)
